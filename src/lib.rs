@@ -1,1 +1,5 @@
+//! smoother: a ranked, paced, exactly accounted stream of Amazon Bedrock calls.
 
+pub mod clock;
+pub mod ports;
+pub mod request;

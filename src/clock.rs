@@ -1,0 +1,157 @@
+//! The one place that reads wall time.
+//!
+//! Waiting and measuring always go through `tokio::time`, so that tests run under paused time; wall time is
+//! only ever used for what people and other machines see: timestamps, deadlines, days.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// Milliseconds since the Unix epoch; written as RFC 3339 in UTC with milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(pub u64);
+
+impl Timestamp {
+    /// Reads an RFC 3339 date and time with any offset.
+    ///
+    /// # Errors
+    /// Says what is expected when `text` is not RFC 3339 or lies before 1970.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let parsed = OffsetDateTime::parse(text, &Rfc3339)
+            .map_err(|_| "expected an RFC 3339 time such as 2026-11-21T09:30:00Z".to_owned())?;
+        u64::try_from(parsed.unix_timestamp_nanos() / 1_000_000)
+            .map(Self)
+            .map_err(|_| "expected a time after 1970".to_owned())
+    }
+
+    /// The UTC day, `2026-11-21`.
+    #[must_use]
+    pub fn day(self) -> String {
+        let date = self.to_date_time().date();
+        format!("{:04}-{:02}-{:02}", date.year(), u8::from(date.month()), date.day())
+    }
+
+    /// Time from `earlier` to this one, zero when it lies after.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+
+    fn to_date_time(self) -> OffsetDateTime {
+        OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+    }
+}
+
+impl std::ops::Add<Duration> for Timestamp {
+    type Output = Self;
+    fn add(self, rhs: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(rhs.as_millis()).unwrap_or(u64::MAX)))
+    }
+}
+
+impl std::ops::Sub<Duration> for Timestamp {
+    type Output = Self;
+    fn sub(self, rhs: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(rhs.as_millis()).unwrap_or(u64::MAX)))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let t = self.to_date_time();
+        let (date, time) = (t.date(), t.time());
+        write!(
+            f,
+            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
+            date.year(),
+            u8::from(date.month()),
+            date.day(),
+            time.hour(),
+            time.minute(),
+            time.second(),
+            time.millisecond()
+        )
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+/// Wall time for timestamps. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Clock(Source);
+
+#[derive(Clone, Debug)]
+enum Source {
+    System,
+    Anchored(Arc<(Timestamp, tokio::time::Instant)>),
+}
+
+impl Clock {
+    /// The operating system's clock, as production uses it.
+    #[must_use]
+    pub fn system() -> Self {
+        Self(Source::System)
+    }
+
+    /// A clock that shows `start` now and advances with tokio's clock, so it stands still under paused time.
+    #[must_use]
+    pub fn anchored(start: Timestamp) -> Self {
+        Self(Source::Anchored(Arc::new((start, tokio::time::Instant::now()))))
+    }
+
+    /// The present time.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        match &self.0 {
+            Source::System => {
+                #[expect(clippy::disallowed_methods, reason = "the one place that reads wall time")]
+                let now = std::time::SystemTime::now();
+                let since_epoch = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+                Timestamp(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+            }
+            Source::Anchored(anchor) => anchor.0 + anchor.1.elapsed(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timestamp_reads_back_what_it_shows() {
+        let t = Timestamp(1_795_252_123_456);
+        assert_eq!(t.to_string(), "2026-11-21T09:08:43.456Z");
+        assert_eq!(Timestamp::parse(&t.to_string()), Ok(t));
+        assert_eq!(t.day(), "2026-11-21");
+    }
+
+    #[test]
+    fn offsets_are_honoured_and_nonsense_is_refused() {
+        assert_eq!(Timestamp::parse("1970-01-01T01:00:01+01:00"), Ok(Timestamp(1000)));
+        assert!(Timestamp::parse("tomorrow").is_err());
+        assert!(Timestamp::parse("1960-01-01T00:00:00Z").is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_anchored_clock_follows_tokio_time() {
+        let clock = Clock::anchored(Timestamp(5));
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert_eq!(clock.now(), Timestamp(3005));
+    }
+}

@@ -1,0 +1,47 @@
+//! Numbers for dashboards.
+
+use async_trait::async_trait;
+
+use super::PortResult;
+use crate::clock::Timestamp;
+
+/// A metric's unit, as CloudWatch names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// A number of things.
+    Count,
+    /// Milliseconds.
+    Milliseconds,
+    /// 0 to 100.
+    Percent,
+    /// Dollars and anything else.
+    None,
+}
+
+/// Values of one metric over a minute, already summed up.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Datum {
+    /// `RequestsFinished`, `QueueWait`, …
+    pub name: &'static str,
+    /// Few and of few values: lane, status, priority class.
+    pub dimensions: Vec<(&'static str, String)>,
+    /// When the period began.
+    pub at: Timestamp,
+    /// Its unit.
+    pub unit: Unit,
+    /// How many samples.
+    pub count: f64,
+    /// Their sum.
+    pub sum: f64,
+    /// The least.
+    pub min: f64,
+    /// The greatest.
+    pub max: f64,
+}
+
+/// Where metrics go.
+#[async_trait]
+pub trait Metrics: Send + Sync {
+    /// Delivers all of them, in as few calls as the service allows. All or an error; a repeat would count twice.
+    async fn put(&self, data: Vec<Datum>) -> PortResult<()>;
+}
