@@ -117,11 +117,31 @@ impl ModelId {
     }
 }
 
+impl ModelId {
+    /// Stands for the model of a message that was too broken to tell it; empty.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self(String::new())
+    }
+}
+
 impl Lane {
     /// The lane of a model in an account (by the name of its role) and Region.
     #[must_use]
     pub fn new(account: &str, region: &str, model: &ModelId) -> Self {
         Self(format!("{account}:{region}:{model}"))
+    }
+
+    /// The lane of what is never called: messages that were refused.
+    #[must_use]
+    pub fn none() -> Self {
+        Self("none".to_owned())
+    }
+
+    /// The model's part of the name.
+    #[must_use]
+    pub fn model(&self) -> ModelId {
+        ModelId(self.0.splitn(3, ':').nth(2).unwrap_or_default().to_owned())
     }
 }
 
@@ -211,6 +231,8 @@ pub struct Request {
     pub id: RequestId,
     /// SHA-256 (hex) over what was asked; tells a repeat from a conflict.
     pub content_hash: String,
+    /// The queue message it came in, the same for every delivery of it.
+    pub message_id: String,
     /// The model that is called.
     pub model_id: ModelId,
     /// The use case it was asked by, when it named none but that.
@@ -398,7 +420,7 @@ pub struct Row {
     pub attempts: u32,
     /// Calls that Bedrock throttled.
     pub throttles: u32,
-    /// Times a worker claimed it.
+    /// Claims that have not ended in order: the present one, and those of workers that were killed.
     pub claims: u32,
     /// Names the hold message that may claim it; a message with another ticket is stale.
     #[serde(default, skip_serializing_if = "Option::is_none")]

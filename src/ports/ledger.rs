@@ -51,8 +51,6 @@ pub struct WorkItem {
     pub rank: String,
     /// Its expected use.
     pub estimate: Estimate,
-    /// Status at the time of the last list change.
-    pub status: Status,
 }
 
 /// Answer to [`Ledger::insert`].
@@ -102,8 +100,10 @@ pub struct Transition {
 pub struct Patch {
     /// New ticket.
     pub ticket: Option<String>,
-    /// New claim and the worker that holds it; also adds 1 to `claims`.
+    /// New claim and the worker that holds it.
     pub claim: Option<(String, String)>,
+    /// Added to `claims`: 1 for a claim, -1 for one that ends in order.
+    pub add_claims: i32,
     /// Calls to add.
     pub add_attempts: u32,
     /// Throttled calls to add.

@@ -1,0 +1,25 @@
+//! The data path, stage by stage; an alphabetical file listing hides this order:
+//!
+//! ```text
+//!  input queue ─► ingest ─► ledger (backlog, ranked) ─► plan ─► hold queue ─► call ─► record ─► results queue
+//!                   │          ▲        rank                              │    │ pace     │
+//!                   │          └──────────── defer (retry later) ◄────────┼────┘          ├─► payloads
+//!                   └─► record: REJECTED            poison ─► dead-letter ┘               ├─► ledger: final status
+//!                                                                                         └─► reports
+//! ```
+//! - [`lifecycle`] is the state machine: the only place that builds ledger transitions.
+//! - [`fleet`] knows the other replicas; [`alerter`] and [`tally`] tell people what happens.
+//! - [`batcher`] turns single sends and deletes into the batches that services charge for.
+
+pub mod alerter;
+pub mod batcher;
+pub mod call;
+pub mod fleet;
+pub mod hold;
+pub mod ingest;
+pub mod lifecycle;
+pub mod pace;
+pub mod plan;
+pub mod rank;
+pub mod record;
+pub mod tally;

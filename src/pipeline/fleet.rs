@@ -1,0 +1,232 @@
+//! The other replicas: who is alive, which part of the quotas is ours, and who plans.
+//!
+//! Every replica writes a heartbeat register; one that stays unchanged for [`LAPSE`] on an observer's own monotonic
+//! clock is dead to that observer. Quotas and the concurrency budget are divided by the number of live callers. The
+//! planner's lease is a register too, and lapses the same way.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use super::pace::LaneSnapshot;
+use crate::clock::Timestamp;
+use crate::ports::{PortResult, Registers};
+
+/// How often a replica shows that it is alive, and renews its lease.
+const BEAT: Duration = Duration::from_secs(2);
+/// Unchanged for this long: gone. Takeover of planning happens within this and one beat.
+const LAPSE: Duration = Duration::from_secs(7);
+/// A leader that could not renew for this long stops leading, well before others may take over.
+const LEAD_FOR: Duration = Duration::from_secs(5);
+/// Heartbeats of the dead are cleared away after this long.
+const BURY: Duration = Duration::from_secs(60);
+
+const LEASE: &str = "lease/planner";
+const MEMBERS: &str = "member/";
+
+/// What a replica may do; together or apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Drains the input queue.
+    Ingest,
+    /// Fills the hold queue.
+    Plan,
+    /// Calls Bedrock.
+    Call,
+}
+
+/// A replica as it describes itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Member {
+    /// Its name.
+    pub worker: String,
+    /// What it does.
+    pub roles: BTreeSet<Role>,
+    /// When it started.
+    pub since: Timestamp,
+    /// Its lanes, for `smoother status`.
+    pub lanes: Vec<LaneSnapshot>,
+}
+
+/// This replica's view of the fleet.
+pub struct Fleet {
+    registers: Arc<dyn Registers>,
+    worker: String,
+    leads: bool,
+    view: Mutex<View>,
+}
+
+#[derive(Default)]
+struct View {
+    /// Version last seen of each register, and since when it is so.
+    seen: HashMap<String, (u64, Instant)>,
+    alive: BTreeSet<String>,
+    callers: usize,
+    own_version: u64,
+    lease: Option<Lease>,
+}
+
+#[derive(Clone, Copy)]
+struct Lease {
+    version: u64,
+    renewed: Instant,
+    term: u64,
+}
+
+impl Fleet {
+    /// A view for this worker; it competes for the planner's lease when `leads`.
+    #[must_use]
+    pub fn new(registers: Arc<dyn Registers>, worker: String, leads: bool) -> Self {
+        Self { registers, worker, leads, view: Mutex::default() }
+    }
+
+    /// One beat: show ourselves, look at the others, renew or take the lease. Call every [`Fleet::beat_interval`].
+    pub async fn beat(&self, own: &Member) -> PortResult<()> {
+        self.show(own).await?;
+        self.look().await?;
+        if self.leads {
+            self.renew().await?;
+        }
+        Ok(())
+    }
+
+    /// How often to beat.
+    #[must_use]
+    pub fn beat_interval() -> Duration {
+        BEAT
+    }
+
+    /// Live replicas that call Bedrock, this one included; at least 1.
+    #[must_use]
+    pub fn callers(&self) -> usize {
+        self.view().callers.max(1)
+    }
+
+    /// Whether a worker shows signs of life.
+    #[must_use]
+    pub fn is_alive(&self, worker: &str) -> bool {
+        worker == self.worker || self.view().alive.contains(worker)
+    }
+
+    /// The term of our leadership while we surely lead; it differs for every takeover.
+    #[must_use]
+    pub fn term(&self) -> Option<u64> {
+        self.view().lease.filter(|lease| lease.renewed.elapsed() < LEAD_FOR).map(|lease| lease.term)
+    }
+
+    /// Gives up the lease and the membership, so that others need not wait for us to lapse.
+    pub async fn leave(&self) -> PortResult<()> {
+        let (lease, own) = {
+            let mut view = self.view();
+            (view.lease.take(), view.own_version)
+        };
+        if let Some(lease) = lease {
+            self.registers.remove(LEASE, lease.version).await?;
+        }
+        self.registers.remove(&self.own_name(), own).await?;
+        Ok(())
+    }
+
+    /// Every replica that a register tells of, alive or lately dead; for people.
+    pub async fn members(registers: &dyn Registers) -> PortResult<Vec<Member>> {
+        let all = registers.list(MEMBERS).await?;
+        Ok(all.into_iter().filter_map(|(_, register)| serde_json::from_str(&register.value).ok()).collect())
+    }
+
+    async fn show(&self, own: &Member) -> PortResult<()> {
+        let value = serde_json::to_string(own).unwrap_or_default();
+        let version = self.view().own_version;
+        if self.registers.write(&self.own_name(), version, value.clone()).await? {
+            self.view().own_version = version + 1;
+        } else {
+            // Somebody buried us, or a lost answer hid a write: adopt what is there and go on.
+            let present = self.registers.read(&self.own_name()).await?.map_or(0, |r| r.version);
+            self.view().own_version = present;
+            if self.registers.write(&self.own_name(), present, value).await? {
+                self.view().own_version = present + 1;
+            }
+        }
+        Ok(())
+    }
+
+    async fn look(&self) -> PortResult<()> {
+        let all = self.registers.list(MEMBERS).await?;
+        let now = Instant::now();
+        let mut dead = Vec::new();
+        {
+            let mut view = self.view();
+            let names: BTreeSet<&String> = all.iter().map(|(name, _)| name).collect();
+            view.seen.retain(|name, _| names.contains(name) || name == LEASE);
+            let (mut alive, mut callers) = (BTreeSet::new(), 0);
+            for (name, register) in &all {
+                let since = observe(&mut view.seen, name, register.version, now);
+                let unchanged = now.saturating_duration_since(since);
+                let worker = name.strip_prefix(MEMBERS).unwrap_or(name);
+                if unchanged < LAPSE || worker == self.worker {
+                    let member: Option<Member> = serde_json::from_str(&register.value).ok();
+                    callers += usize::from(member.is_some_and(|m| m.roles.contains(&Role::Call)));
+                    alive.insert(worker.to_owned());
+                } else if unchanged >= BURY {
+                    dead.push((name.clone(), register.version));
+                }
+            }
+            (view.alive, view.callers) = (alive, callers);
+        }
+        for (name, version) in dead {
+            self.registers.remove(&name, version).await?;
+        }
+        Ok(())
+    }
+
+    async fn renew(&self) -> PortResult<()> {
+        let held = self.view().lease;
+        let now = Instant::now();
+        let expected = match held {
+            Some(lease) => lease.version,
+            None => match self.registers.read(LEASE).await? {
+                None => 0,
+                Some(register) => {
+                    let since = observe(&mut self.view().seen, LEASE, register.version, now);
+                    if now.saturating_duration_since(since) < LAPSE {
+                        return Ok(());
+                    }
+                    register.version
+                }
+            },
+        };
+        let won = self.registers.write(LEASE, expected, self.worker.clone()).await?;
+        let mut view = self.view();
+        view.lease = won.then(|| {
+            let term = held.map_or(expected + 1, |lease| lease.term);
+            Lease { version: expected + 1, renewed: now, term }
+        });
+        if won && held.is_none() {
+            tracing::info!(worker = self.worker, "took over planning");
+        }
+        if !won && held.is_some() {
+            tracing::warn!(worker = self.worker, "lost the planner's lease");
+        }
+        Ok(())
+    }
+
+    fn own_name(&self) -> String {
+        format!("{MEMBERS}{}", self.worker)
+    }
+
+    fn view(&self) -> std::sync::MutexGuard<'_, View> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Notes a register's version; answers since when it has been so.
+fn observe(seen: &mut HashMap<String, (u64, Instant)>, name: &str, version: u64, now: Instant) -> Instant {
+    let entry = seen.entry(name.to_owned()).or_insert((version, now));
+    if entry.0 != version {
+        *entry = (version, now);
+    }
+    entry.1
+}

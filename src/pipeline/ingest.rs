@@ -1,0 +1,438 @@
+//! Drains the input queue, at full speed whatever Bedrock does: decode, validate, store, admit, only then delete.
+//!
+//! Every message ends here as an admitted row, as a repeat of one, or as a rejection with its reason. Faults of the
+//! stores hold the message until they pass; faults of the message are its sender's and touch nobody else's.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use sha2::{Digest, Sha256};
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use super::hold::Keeper;
+use super::lifecycle;
+use super::rank::Ranker;
+use super::record::Recorder;
+use super::tally::Tally;
+use crate::clock::{Clock, Timestamp};
+use crate::models::{Catalog, estimate};
+use crate::ports::payloads::{Fetched, ForeignObject};
+use crate::ports::{Delivery, Inserted, Ledger, Payloads, PortError, PortResult, PutKind, Queue, Work};
+use crate::request::message::{self, Fault, Invalid, Limits, Submission};
+use crate::request::{
+    Estimate, Failure, Lane, ModelId, Operation, Outcome, PayloadRef, Request, RequestId, Row, Status, StoredResult, pointer,
+};
+use crate::retry;
+
+/// Messages taken at a time by one poller: bounds what a kill leaves to be delivered again.
+const BATCH: usize = 20;
+/// Messages of a batch that are examined at the same time.
+const EXAMINED: usize = 8;
+/// Large bodies in memory at the same time, fetched through pointers.
+const LARGE_BODIES: usize = 2;
+
+/// What ingest needs to know.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The Region of the lanes.
+    pub region: String,
+    /// Buckets that pointers may point into.
+    pub allowed_source_buckets: Vec<String>,
+    /// Sizes.
+    pub limits: Limits,
+    /// What a call should take, for the rank of requests with a deadline.
+    pub expected_duration: Duration,
+    /// How long a receive waits for a message.
+    pub poll_wait: Duration,
+    /// Visibility timeout of the input queue.
+    pub visibility: Duration,
+}
+
+/// The first stage.
+pub struct Ingest {
+    input: Arc<dyn Queue>,
+    ledger: Arc<dyn Ledger>,
+    payloads: Arc<dyn Payloads>,
+    catalog: Arc<Catalog>,
+    recorder: Recorder,
+    tally: Arc<Tally>,
+    ranker: Ranker,
+    keeper: Keeper,
+    clock: Clock,
+    settings: Settings,
+    large: Semaphore,
+    admitted: Arc<Notify>,
+}
+
+/// The neighbours of [`Ingest`].
+pub struct Context {
+    /// Models and quotas.
+    pub catalog: Arc<Catalog>,
+    /// Ends what is rejected.
+    pub recorder: Recorder,
+    /// Counts.
+    pub tally: Arc<Tally>,
+    /// Wall time.
+    pub clock: Clock,
+    /// Woken when something was admitted.
+    pub admitted: Arc<Notify>,
+}
+
+/// A message after examination.
+enum Examined {
+    Admit(Box<(Row, Option<Work>)>),
+    Reject(Box<Refusal>),
+}
+
+/// Why a message is refused, and what of it could be read.
+struct Refusal {
+    invalid: Invalid,
+    failure: Failure,
+}
+
+impl Ingest {
+    /// The stage on these ports.
+    #[must_use]
+    pub fn new(
+        input: Arc<dyn Queue>,
+        ledger: Arc<dyn Ledger>,
+        payloads: Arc<dyn Payloads>,
+        context: Context,
+        settings: Settings,
+    ) -> Self {
+        let Context { catalog, recorder, tally, clock, admitted } = context;
+        Self {
+            keeper: Keeper::new(Arc::clone(&input), settings.visibility),
+            input,
+            ledger,
+            payloads,
+            catalog,
+            recorder,
+            tally,
+            ranker: Ranker::default(),
+            clock,
+            settings,
+            large: Semaphore::new(LARGE_BODIES),
+            admitted,
+        }
+    }
+
+    /// Keeps messages at work invisible; runs until dropped.
+    pub async fn keep(&self) {
+        self.keeper.run().await;
+    }
+
+    /// One poller: takes batches until `stop`, and finishes the one it has.
+    pub async fn poll(&self, stop: &CancellationToken) {
+        let mut backoff = Duration::from_millis(100);
+        while !stop.is_cancelled() {
+            let received = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                received = self.input.receive(BATCH, self.settings.poll_wait) => received,
+            };
+            match received {
+                Ok(deliveries) => {
+                    backoff = Duration::from_millis(100);
+                    self.take(deliveries).await;
+                }
+                Err(error) => {
+                    self.recorder.port_failed(&error);
+                    tokio::select! {
+                        () = stop.cancelled() => break,
+                        () = tokio::time::sleep(backoff) => backoff = (backoff * 2).min(Duration::from_secs(10)),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Brings a batch to its end: every message is admitted, repeated or rejected, then deleted.
+    pub async fn take(&self, deliveries: Vec<Delivery>) {
+        let _kept: Vec<_> = deliveries.iter().map(|d| self.keeper.keep(&d.receipt)).collect();
+        let examined: Vec<Examined> =
+            futures_util::stream::iter(&deliveries).map(|d| self.examine(d)).buffered(EXAMINED).collect().await;
+
+        let mut rows = Vec::new();
+        let mut refused = Vec::new();
+        for (delivery, examined) in deliveries.iter().zip(examined) {
+            match examined {
+                Examined::Admit(row) => rows.push((delivery, *row)),
+                Examined::Reject(refusal) => refused.push((delivery, *refusal)),
+            }
+        }
+        let inserted = self.insert(rows.iter().map(|(_, row)| row.clone()).collect()).await;
+        for ((delivery, (row, _)), inserted) in rows.into_iter().zip(inserted) {
+            match inserted {
+                Inserted::New => {
+                    self.tally.admitted();
+                    self.admitted.notify_one();
+                }
+                Inserted::Exists(present) if is_repeat(&present, &row.request) => self.tally.repeated(),
+                Inserted::Exists(_) => refused.push((delivery, conflict(&row.request))),
+            }
+        }
+        futures_util::stream::iter(refused)
+            .for_each_concurrent(EXAMINED, |(delivery, refusal)| self.reject(delivery, refusal))
+            .await;
+
+        let receipts = deliveries.into_iter().map(|d| d.receipt).collect();
+        for error in self.input.delete(receipts).await.into_iter().filter_map(Result::err) {
+            // It will be delivered again and recognised as a repeat.
+            self.recorder.port_failed(&error);
+        }
+    }
+
+    async fn examine(&self, delivery: &Delivery) -> Examined {
+        let now = self.clock.now();
+        match self.read(delivery, now).await {
+            Ok((submission, request)) => {
+                let body = submission.body;
+                let payload = retry::until_done(
+                    |e| self.recorder.port_failed(e),
+                    || self.payloads.put(PutKind::Request, &request.id, short(&request.content_hash), body.clone()),
+                )
+                .await;
+                Examined::Admit(Box::new(lifecycle::admit(Request { body: payload, ..request })))
+            }
+            Err(refusal) => Examined::Reject(refusal),
+        }
+    }
+
+    /// Decodes and checks a message; the request still lacks its body's place.
+    async fn read(&self, delivery: &Delivery, now: Timestamp) -> Result<(Submission, Request), Box<Refusal>> {
+        let invalid = |invalid: Invalid| Box::new(Refusal { failure: invalid.to_failure(), invalid });
+        let submission = match pointer::detect(&delivery.body, &delivery.attributes) {
+            None => message::decode(delivery.body.as_bytes(), now, &self.settings.limits).map_err(invalid)?,
+            Some(found) => {
+                let pointer = found.map_err(|fault| invalid(Invalid::of(fault)))?;
+                // The semaphore is never closed.
+                let _permit = self.large.acquire().await;
+                let raw = self.fetch(&pointer.object).await.map_err(|fault| invalid(Invalid::of(fault)))?;
+                message::decode(&raw, now, &self.settings.limits).map_err(invalid)?
+            }
+        };
+        let refuse = |failure: Failure| Box::new(Refusal { invalid: described(&submission), failure });
+        let model = self.catalog.resolve(&submission.target).map_err(refuse)?;
+        let estimate = estimate::estimate(&submission.facts, &model);
+        fits(estimate, &model).map_err(|failure| Box::new(Refusal { invalid: described(&submission), failure }))?;
+        let lane = Lane::new("default", &self.settings.region, &model.id);
+        let id = submission.request_id.clone().unwrap_or_else(|| RequestId::from_message_id(&delivery.message_id));
+        let request = Request {
+            id,
+            content_hash: submission.content_hash.clone(),
+            message_id: delivery.message_id.clone(),
+            model_id: model.id.clone(),
+            use_case: match &submission.target {
+                message::Target::UseCase(name) => Some(name.clone()),
+                message::Target::Model(_) => None,
+            },
+            lane,
+            tenant: submission.tenant.clone(),
+            priority: submission.priority,
+            deadline: submission.deadline,
+            metadata: submission.metadata.clone(),
+            operation: submission.operation,
+            body: PayloadRef(String::new()),
+            estimate,
+            rank: self.ranker.rank(submission.priority, submission.deadline, self.settings.expected_duration, now),
+            received_at: now,
+        };
+        Ok((submission, request))
+    }
+
+    async fn fetch(&self, object: &ForeignObject) -> Result<Bytes, Fault> {
+        let fault = |field: &str, reason: String| Fault { field: field.to_owned(), reason };
+        if !self.settings.allowed_source_buckets.contains(&object.bucket) {
+            let reason = format!(
+                "bucket {:?} is not among the allowed source buckets; have the operator add it to allowed_source_buckets",
+                shown(&object.bucket)
+            );
+            return Err(fault("s3BucketName", reason));
+        }
+        let limit = self.settings.limits.message_bytes;
+        let fetched = retry::until_done(
+            |e| self.recorder.port_failed(e),
+            || self.payloads.fetch_foreign(object, limit),
+        )
+        .await;
+        match fetched {
+            Fetched::Bytes(bytes) => Ok(bytes),
+            Fetched::Missing => Err(fault("s3Key", format!("there is no object {:?} in bucket {:?}", shown(&object.key), shown(&object.bucket)))),
+            Fetched::TooLarge(bytes) => Err(fault("s3Key", format!("the object has {bytes} bytes; at most {limit} are taken"))),
+            Fetched::Denied(why) => Err(fault("s3Key", format!("the object may not be read: {why}"))),
+        }
+    }
+
+    /// Keeps the raw message, writes the final row, reports and answers.
+    async fn reject(&self, delivery: &Delivery, refusal: Refusal) {
+        let own_id = RequestId::from_message_id(&delivery.message_id);
+        let raw = Bytes::copy_from_slice(delivery.body.as_bytes());
+        let hash = hex_digest(&raw);
+        let payload = retry::until_done(
+            |e| self.recorder.port_failed(e),
+            || self.payloads.put(PutKind::Rejected, &own_id, short(&hash), raw.clone()),
+        )
+        .await;
+        let Refusal { invalid, failure } = refusal;
+        let now = self.clock.now();
+        let request = Request {
+            id: invalid.request_id.unwrap_or_else(|| own_id.clone()),
+            content_hash: hash,
+            message_id: delivery.message_id.clone(),
+            model_id: invalid.model_id.unwrap_or_else(ModelId::unknown),
+            use_case: None,
+            lane: Lane::none(),
+            tenant: invalid.tenant.unwrap_or_default(),
+            priority: invalid.priority.unwrap_or_default(),
+            deadline: invalid.deadline,
+            metadata: invalid.metadata,
+            operation: Operation::Converse,
+            body: payload,
+            estimate: Estimate::default(),
+            rank: String::new(),
+            received_at: now,
+        };
+        let outcome = Outcome {
+            finished_at: now,
+            usage: None,
+            latency_ms: None,
+            cost_usd: None,
+            result: None::<StoredResult>,
+            error: Some(failure),
+        };
+        let mut attempt = lifecycle::reject(request, outcome);
+        // At most twice: under the id it asked for, and when others have that, under the message's own.
+        for _ in 0..2 {
+            let row = attempt.0.clone();
+            match self.insert(vec![attempt.clone()]).await.pop() {
+                Some(Inserted::Exists(present)) if present.request.message_id == delivery.message_id => {
+                    // Delivered again: either admitted earlier, then all is well, or the answer may not have gone out.
+                    if present.status == Status::Rejected {
+                        self.recorder.publish(&present).await;
+                    }
+                    return;
+                }
+                Some(Inserted::Exists(_)) => attempt.0.request.id = own_id.clone(),
+                Some(Inserted::New) | None => {
+                    self.recorder.publish_new(&row, None).await;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Inserts rows, repeating those that the ledger could not take.
+    async fn insert(&self, rows: Vec<(Row, Option<Work>)>) -> Vec<Inserted> {
+        let mut answers: Vec<Option<Inserted>> = rows.iter().map(|_| None).collect();
+        let mut delay = Duration::from_millis(100);
+        loop {
+            let open: Vec<usize> = (0..rows.len()).filter(|i| answers.get(*i).is_some_and(Option::is_none)).collect();
+            if open.is_empty() {
+                return answers.into_iter().flatten().collect();
+            }
+            let batch = open.iter().filter_map(|i| rows.get(*i).cloned()).collect();
+            let results: Vec<PortResult<Inserted>> = self.ledger.insert(batch).await;
+            let mut failed: Option<PortError> = None;
+            for (index, result) in open.into_iter().zip(results) {
+                match result {
+                    Ok(inserted) => {
+                        if let Some(slot) = answers.get_mut(index) {
+                            *slot = Some(inserted);
+                        }
+                    }
+                    Err(error) => failed = Some(error),
+                }
+            }
+            if let Some(error) = failed {
+                self.recorder.port_failed(&error);
+                tokio::time::sleep(delay).await;
+                delay = (delay * 2).min(Duration::from_secs(10));
+            }
+        }
+    }
+}
+
+/// Whether a present row is this very message, or one that asked the same.
+fn is_repeat(present: &Row, request: &Request) -> bool {
+    present.request.message_id == request.message_id || present.request.content_hash == request.content_hash
+}
+
+fn conflict(request: &Request) -> Refusal {
+    let failure = Failure {
+        kind: "IdConflict".to_owned(),
+        message: format!(
+            "request_id {:?} was used before with other content; that request is untouched. Send this one under an id of its own.",
+            request.id.as_str()
+        ),
+        retryable: false,
+        field: Some("request_id".to_owned()),
+    };
+    let invalid = Invalid {
+        faults: Vec::new(),
+        request_id: None,
+        model_id: Some(request.model_id.clone()),
+        tenant: Some(request.tenant.clone()),
+        metadata: request.metadata.clone(),
+        priority: Some(request.priority),
+        deadline: request.deadline,
+    };
+    Refusal { invalid, failure }
+}
+
+/// What a well-formed submission that is refused all the same says about itself.
+fn described(submission: &Submission) -> Invalid {
+    Invalid {
+        faults: Vec::new(),
+        request_id: submission.request_id.clone(),
+        model_id: match &submission.target {
+            message::Target::Model(id) => Some(id.clone()),
+            message::Target::UseCase(_) => None,
+        },
+        tenant: Some(submission.tenant.clone()),
+        metadata: submission.metadata.clone(),
+        priority: Some(submission.priority),
+        deadline: submission.deadline,
+    }
+}
+
+/// Refuses what a known quota can never admit: Bedrock reserves input and maxTokens at the start.
+fn fits(estimate: Estimate, model: &crate::models::ModelSpec) -> Result<(), Failure> {
+    let reserve = estimate.input_tokens + estimate.max_output_tokens;
+    let quota = model.quota.tokens_per_minute;
+    if model.quota.assumed || (reserve as f64) <= quota {
+        return Ok(());
+    }
+    Err(Failure {
+        kind: "TooLargeForQuota".to_owned(),
+        message: format!(
+            "about {} input tokens and {} reserved for the output exceed the {quota} tokens per minute of {}, so Bedrock would always throttle it; shorten the input or lower maxTokens",
+            estimate.input_tokens, estimate.max_output_tokens, model.id
+        ),
+        retryable: false,
+        field: Some("inferenceConfig.maxTokens".to_owned()),
+    })
+}
+
+fn hex_digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
+        use std::fmt::Write;
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// The first 32 digits of a hash: enough to keep the payloads of one id apart.
+fn short(hash: &str) -> &str {
+    hash.get(..32).unwrap_or(hash)
+}
+
+/// A value for an error message: one line, not too long.
+fn shown(text: &str) -> String {
+    text.chars().take(128).collect()
+}
+

@@ -1,0 +1,257 @@
+//! The state machine of a request: every write to the ledger is one of these transitions.
+//!
+//! ```text
+//!            hold           claim            finish
+//! RECEIVED ───────► QUEUED ───────► RUNNING ────────► SUCCEEDED | FAILED | EXPIRED | CANCELLED
+//!     ▲               │  ▲             │ └─ claim again: the message was redelivered, its worker is gone
+//!     └─── requeue ───┘  └── reissue   │
+//!     └─── defer ──────────────────────┘           (REJECTED rows are inserted final)
+//! ```
+//! Two tokens fence it. The *ticket* names the hold message that may claim the row; every pass through the hold
+//! queue gets a new one, so a stale message cannot start anything. The *claim* names the attempt that may finish
+//! or defer it; every claim gets a new one, so a late worker can neither overwrite a newer attempt nor revive a
+//! finished request.
+
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::ports::ledger::Patch;
+use crate::ports::{Transition, Work, WorkList};
+use crate::request::{Lane, Note, Outcome, RequestId, Request, Row, Status};
+
+/// A new random token: 16 hex digits.
+#[must_use]
+pub fn token() -> String {
+    format!("{:016x}", fastrand::u64(..))
+}
+
+/// Claims that may end without a word, as they do when a worker is killed. A request that took this many workers
+/// down is poison: the next claim fails it instead of calling.
+pub const MAX_LOST_CLAIMS: u32 = 3;
+
+/// The name of that failure.
+pub const POISON: &str = "Poison";
+
+/// The most detours a row remembers, so that rows stay small.
+const MAX_NOTES: usize = 20;
+
+/// The row and place of a newly admitted request.
+#[must_use]
+pub fn admit(request: Request) -> (Row, Option<Work>) {
+    let work = ready(&request.lane, &request.rank);
+    let at = request.received_at;
+    (row(request, Status::Received, at), Some(work))
+}
+
+/// The row of a message that is refused: final from the start.
+#[must_use]
+pub fn reject(request: Request, outcome: Outcome) -> (Row, Option<Work>) {
+    let at = outcome.finished_at;
+    let mut row = row(request, Status::Rejected, at);
+    row.outcome = Some(outcome);
+    (row, None)
+}
+
+fn row(request: Request, status: Status, at: Timestamp) -> Row {
+    Row {
+        request,
+        status,
+        attempts: 0,
+        throttles: 0,
+        claims: 0,
+        ticket: None,
+        claim: None,
+        worker: None,
+        queued_at: None,
+        started_at: None,
+        not_before: None,
+        updated_at: at,
+        notes: Vec::new(),
+        outcome: None,
+    }
+}
+
+fn ready(lane: &Lane, rank: &str) -> Work {
+    Work { list: WorkList::Ready(lane.clone()), sort: rank.to_owned() }
+}
+
+fn held(until: Timestamp) -> Work {
+    Work { list: WorkList::Held, sort: Work::time_key(until) }
+}
+
+/// Backlog → hold queue, under a new ticket; overdue at `overdue`. Applies only while the row is still at `from`.
+#[must_use]
+pub fn hold(id: RequestId, from: Work, ticket: &str, overdue: Timestamp, at: Timestamp) -> Transition {
+    Transition {
+        id,
+        from: &[Status::Received],
+        if_ticket: None,
+        if_claim: None,
+        if_work: Some(from),
+        to: Status::Queued,
+        at,
+        work: Some(held(overdue)),
+        set: Patch { ticket: Some(ticket.to_owned()), queued_at: Some(at), ..Patch::default() },
+    }
+}
+
+/// A fresh ticket for a row whose hold message may be lost: the old message, if there is one, becomes stale.
+#[must_use]
+pub fn reissue(id: RequestId, ticket: &str, overdue: Timestamp, at: Timestamp) -> Transition {
+    Transition {
+        id,
+        from: &[Status::Queued],
+        if_ticket: None,
+        if_claim: None,
+        if_work: None,
+        to: Status::Queued,
+        at,
+        work: Some(held(overdue)),
+        set: Patch { ticket: Some(ticket.to_owned()), ..Patch::default() },
+    }
+}
+
+/// The holder of the ticket starts an attempt, as `claim`. `overdue` is what the hold message was planned with.
+#[must_use]
+pub fn claim(id: RequestId, ticket: &str, claim: &str, worker: &str, overdue: Timestamp, at: Timestamp) -> Transition {
+    Transition {
+        id,
+        from: &[Status::Queued, Status::Running],
+        if_ticket: Some(ticket.to_owned()),
+        if_claim: None,
+        if_work: None,
+        to: Status::Running,
+        at,
+        work: Some(held(overdue)),
+        set: Patch {
+            claim: Some((claim.to_owned(), worker.to_owned())),
+            add_claims: 1,
+            ..Patch::default()
+        },
+    }
+}
+
+/// Calls made under a claim.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Calls {
+    /// Started and not throttled.
+    pub attempts: u32,
+    /// Throttled.
+    pub throttles: u32,
+    /// When the last one started.
+    pub started_at: Option<Timestamp>,
+}
+
+/// The claim ends the request.
+#[must_use]
+pub fn finish(id: RequestId, claim: &str, status: Status, calls: Calls, outcome: Outcome) -> Transition {
+    Transition {
+        id,
+        from: &[Status::Running],
+        if_ticket: None,
+        if_claim: Some(claim.to_owned()),
+        if_work: None,
+        to: status,
+        at: outcome.finished_at,
+        work: None,
+        set: Patch {
+            add_attempts: calls.attempts,
+            add_throttles: calls.throttles,
+            started_at: calls.started_at,
+            outcome: Some(outcome),
+            ..Patch::default()
+        },
+    }
+}
+
+/// Back to the backlog until `not_before`: the claim could not finish it now, and says why.
+#[must_use]
+pub fn defer(row: &Row, claim: &str, calls: Calls, not_before: Timestamp, why: String, at: Timestamp) -> Transition {
+    Transition {
+        id: row.request.id.clone(),
+        from: &[Status::Running],
+        if_ticket: None,
+        if_claim: Some(claim.to_owned()),
+        if_work: None,
+        to: Status::Received,
+        at,
+        work: Some(Work { list: WorkList::Deferred, sort: Work::time_key(not_before) }),
+        set: Patch {
+            add_claims: -1,
+            add_attempts: calls.attempts,
+            add_throttles: calls.throttles,
+            started_at: calls.started_at,
+            not_before: Some(not_before),
+            note: (row.notes.len() < MAX_NOTES).then_some(Note { at, what: why }),
+            ..Patch::default()
+        },
+    }
+}
+
+/// Back to the backlog without an attempt: its lane is paused until `not_before`.
+#[must_use]
+pub fn step_back(id: RequestId, ticket: &str, not_before: Timestamp, at: Timestamp) -> Transition {
+    Transition {
+        id,
+        from: &[Status::Queued],
+        if_ticket: Some(ticket.to_owned()),
+        if_claim: None,
+        if_work: None,
+        to: Status::Received,
+        at,
+        work: Some(Work { list: WorkList::Deferred, sort: Work::time_key(not_before) }),
+        set: Patch { not_before: Some(not_before), ..Patch::default() },
+    }
+}
+
+/// A deferral is over: back into line at its old rank.
+#[must_use]
+pub fn resume(id: RequestId, from: Work, lane: &Lane, rank: &str, at: Timestamp) -> Transition {
+    Transition {
+        id,
+        from: &[Status::Received],
+        if_ticket: None,
+        if_claim: None,
+        if_work: Some(from),
+        to: Status::Received,
+        at,
+        work: Some(ready(lane, rank)),
+        set: Patch::default(),
+    }
+}
+
+/// A held row whose message or worker is gone goes back into line. Fenced by what was seen, so a worker that is
+/// alive after all loses its claim and nothing else happens.
+#[must_use]
+pub fn requeue(row: &Row, why: &str, at: Timestamp) -> Transition {
+    Transition {
+        id: row.request.id.clone(),
+        from: &[Status::Queued, Status::Running],
+        if_ticket: row.ticket.clone(),
+        if_claim: row.claim.clone(),
+        if_work: None,
+        to: Status::Received,
+        at,
+        work: Some(ready(&row.request.lane, &row.request.rank)),
+        set: Patch {
+            note: (row.notes.len() < MAX_NOTES).then(|| Note { at, what: why.to_owned() }),
+            ..Patch::default()
+        },
+    }
+}
+
+/// A call is still running at its worker: look again after `longer`.
+#[must_use]
+pub fn extend(row: &Row, longer: Duration, at: Timestamp) -> Transition {
+    Transition {
+        id: row.request.id.clone(),
+        from: &[Status::Running],
+        if_ticket: None,
+        if_claim: row.claim.clone(),
+        if_work: None,
+        to: Status::Running,
+        at,
+        work: Some(held(at + longer)),
+        set: Patch::default(),
+    }
+}
