@@ -1,6 +1,11 @@
 //! smoother: a ranked, paced, exactly accounted stream of Amazon Bedrock calls.
 
 pub mod clock;
+pub mod models;
 mod nearest;
+pub mod pipeline;
 pub mod ports;
 pub mod request;
+pub mod retry;
+pub mod shutdown;
+pub mod worker;

@@ -21,9 +21,10 @@ use crate::clock::{Clock, Timestamp};
 use crate::models::{Catalog, estimate};
 use crate::ports::payloads::{Fetched, ForeignObject};
 use crate::ports::{Delivery, Inserted, Ledger, Payloads, PortError, PortResult, PutKind, Queue, Work};
-use crate::request::message::{self, Fault, Invalid, Limits, Submission};
+use crate::request::message::{self, Fault, Invalid, Limits, Submission, Target};
 use crate::request::{
-    Estimate, Failure, Lane, ModelId, Operation, Outcome, PayloadRef, Request, RequestId, Row, Status, StoredResult, pointer,
+    Estimate, Failure, Lane, Metadata, ModelId, Operation, Outcome, PayloadRef, Priority, Request, RequestId, Row, Status,
+    StoredResult, Tenant, pointer,
 };
 use crate::retry;
 
@@ -89,8 +90,73 @@ enum Examined {
 
 /// Why a message is refused, and what of it could be read.
 struct Refusal {
-    invalid: Invalid,
     failure: Failure,
+    request_id: Option<RequestId>,
+    model_id: Option<ModelId>,
+    tenant: Tenant,
+    metadata: Metadata,
+    priority: Priority,
+    deadline: Option<Timestamp>,
+}
+
+impl From<Invalid> for Refusal {
+    fn from(invalid: Invalid) -> Self {
+        Self {
+            failure: invalid.to_failure(),
+            request_id: invalid.request_id,
+            model_id: invalid.model_id,
+            tenant: invalid.tenant.unwrap_or_default(),
+            metadata: invalid.metadata,
+            priority: invalid.priority.unwrap_or_default(),
+            deadline: invalid.deadline,
+        }
+    }
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        Invalid::because(fault.field, fault.reason).into()
+    }
+}
+
+impl Refusal {
+    /// A well-formed submission that is refused all the same.
+    fn of(submission: &Submission, failure: Failure) -> Self {
+        Self {
+            failure,
+            request_id: submission.request_id.clone(),
+            model_id: match &submission.target {
+                Target::Model(id) => Some(id.clone()),
+                Target::UseCase(_) => None,
+            },
+            tenant: submission.tenant.clone(),
+            metadata: submission.metadata.clone(),
+            priority: submission.priority,
+            deadline: submission.deadline,
+        }
+    }
+
+    /// A request whose id belongs to another one; it ends under the id of its message.
+    fn conflict(request: &Request) -> Self {
+        let failure = Failure {
+            kind: "IdConflict".to_owned(),
+            message: format!(
+                "request_id {:?} was used before with other content; that request is untouched. Send this one under an id of its own.",
+                request.id.as_str()
+            ),
+            retryable: false,
+            field: Some("request_id".to_owned()),
+        };
+        Self {
+            failure,
+            request_id: None,
+            model_id: Some(request.model_id.clone()),
+            tenant: request.tenant.clone(),
+            metadata: request.metadata.clone(),
+            priority: request.priority,
+            deadline: request.deadline,
+        }
+    }
 }
 
 impl Ingest {
@@ -153,8 +219,8 @@ impl Ingest {
     /// Brings a batch to its end: every message is admitted, repeated or rejected, then deleted.
     pub async fn take(&self, deliveries: Vec<Delivery>) {
         let _kept: Vec<_> = deliveries.iter().map(|d| self.keeper.keep(&d.receipt)).collect();
-        let examined: Vec<Examined> =
-            futures_util::stream::iter(&deliveries).map(|d| self.examine(d)).buffered(EXAMINED).collect().await;
+        let examinations: Vec<_> = deliveries.iter().map(|d| self.examine(d)).collect();
+        let examined: Vec<Examined> = futures_util::stream::iter(examinations).buffered(EXAMINED).collect().await;
 
         let mut rows = Vec::new();
         let mut refused = Vec::new();
@@ -172,12 +238,11 @@ impl Ingest {
                     self.admitted.notify_one();
                 }
                 Inserted::Exists(present) if is_repeat(&present, &row.request) => self.tally.repeated(),
-                Inserted::Exists(_) => refused.push((delivery, conflict(&row.request))),
+                Inserted::Exists(_) => refused.push((delivery, Refusal::conflict(&row.request))),
             }
         }
-        futures_util::stream::iter(refused)
-            .for_each_concurrent(EXAMINED, |(delivery, refusal)| self.reject(delivery, refusal))
-            .await;
+        let rejections: Vec<_> = refused.into_iter().map(|(d, refusal)| self.reject(d, refusal)).collect();
+        futures_util::stream::iter(rejections).buffer_unordered(EXAMINED).collect::<()>().await;
 
         let receipts = deliveries.into_iter().map(|d| d.receipt).collect();
         for error in self.input.delete(receipts).await.into_iter().filter_map(Result::err) {
@@ -204,21 +269,22 @@ impl Ingest {
 
     /// Decodes and checks a message; the request still lacks its body's place.
     async fn read(&self, delivery: &Delivery, now: Timestamp) -> Result<(Submission, Request), Box<Refusal>> {
-        let invalid = |invalid: Invalid| Box::new(Refusal { failure: invalid.to_failure(), invalid });
-        let submission = match pointer::detect(&delivery.body, &delivery.attributes) {
-            None => message::decode(delivery.body.as_bytes(), now, &self.settings.limits).map_err(invalid)?,
+        let limits = &self.settings.limits;
+        let submission = match pointer::detect(&delivery.body, &delivery.attributes, limits) {
+            None => message::decode(delivery.body.as_bytes(), now, limits),
             Some(found) => {
-                let pointer = found.map_err(|fault| invalid(Invalid::of(fault)))?;
+                let pointer = found.map_err(Refusal::from)?;
                 // The semaphore is never closed.
                 let _permit = self.large.acquire().await;
-                let raw = self.fetch(&pointer.object).await.map_err(|fault| invalid(Invalid::of(fault)))?;
-                message::decode(&raw, now, &self.settings.limits).map_err(invalid)?
+                let raw = self.fetch(&pointer.object).await.map_err(Refusal::from)?;
+                message::decode(&raw, now, limits)
             }
         };
-        let refuse = |failure: Failure| Box::new(Refusal { invalid: described(&submission), failure });
+        let submission = submission.map_err(|invalid| Refusal::from(*invalid))?;
+        let refuse = |failure: Failure| Refusal::of(&submission, failure);
         let model = self.catalog.resolve(&submission.target).map_err(refuse)?;
         let estimate = estimate::estimate(&submission.facts, &model);
-        fits(estimate, &model).map_err(|failure| Box::new(Refusal { invalid: described(&submission), failure }))?;
+        fits(estimate, &model).map_err(|failure| Refusal::of(&submission, failure))?;
         let lane = Lane::new("default", &self.settings.region, &model.id);
         let id = submission.request_id.clone().unwrap_or_else(|| RequestId::from_message_id(&delivery.message_id));
         let request = Request {
@@ -227,8 +293,8 @@ impl Ingest {
             message_id: delivery.message_id.clone(),
             model_id: model.id.clone(),
             use_case: match &submission.target {
-                message::Target::UseCase(name) => Some(name.clone()),
-                message::Target::Model(_) => None,
+                Target::UseCase(name) => Some(name.clone()),
+                Target::Model(_) => None,
             },
             lane,
             tenant: submission.tenant.clone(),
@@ -277,19 +343,18 @@ impl Ingest {
             || self.payloads.put(PutKind::Rejected, &own_id, short(&hash), raw.clone()),
         )
         .await;
-        let Refusal { invalid, failure } = refusal;
         let now = self.clock.now();
         let request = Request {
-            id: invalid.request_id.unwrap_or_else(|| own_id.clone()),
+            id: refusal.request_id.unwrap_or_else(|| own_id.clone()),
             content_hash: hash,
             message_id: delivery.message_id.clone(),
-            model_id: invalid.model_id.unwrap_or_else(ModelId::unknown),
+            model_id: refusal.model_id.unwrap_or_else(ModelId::unknown),
             use_case: None,
             lane: Lane::none(),
-            tenant: invalid.tenant.unwrap_or_default(),
-            priority: invalid.priority.unwrap_or_default(),
-            deadline: invalid.deadline,
-            metadata: invalid.metadata,
+            tenant: refusal.tenant,
+            priority: refusal.priority,
+            deadline: refusal.deadline,
+            metadata: refusal.metadata,
             operation: Operation::Converse,
             body: payload,
             estimate: Estimate::default(),
@@ -302,7 +367,7 @@ impl Ingest {
             latency_ms: None,
             cost_usd: None,
             result: None::<StoredResult>,
-            error: Some(failure),
+            error: Some(refusal.failure),
         };
         let mut attempt = lifecycle::reject(request, outcome);
         // At most twice: under the id it asked for, and when others have that, under the message's own.
@@ -359,44 +424,6 @@ impl Ingest {
 /// Whether a present row is this very message, or one that asked the same.
 fn is_repeat(present: &Row, request: &Request) -> bool {
     present.request.message_id == request.message_id || present.request.content_hash == request.content_hash
-}
-
-fn conflict(request: &Request) -> Refusal {
-    let failure = Failure {
-        kind: "IdConflict".to_owned(),
-        message: format!(
-            "request_id {:?} was used before with other content; that request is untouched. Send this one under an id of its own.",
-            request.id.as_str()
-        ),
-        retryable: false,
-        field: Some("request_id".to_owned()),
-    };
-    let invalid = Invalid {
-        faults: Vec::new(),
-        request_id: None,
-        model_id: Some(request.model_id.clone()),
-        tenant: Some(request.tenant.clone()),
-        metadata: request.metadata.clone(),
-        priority: Some(request.priority),
-        deadline: request.deadline,
-    };
-    Refusal { invalid, failure }
-}
-
-/// What a well-formed submission that is refused all the same says about itself.
-fn described(submission: &Submission) -> Invalid {
-    Invalid {
-        faults: Vec::new(),
-        request_id: submission.request_id.clone(),
-        model_id: match &submission.target {
-            message::Target::Model(id) => Some(id.clone()),
-            message::Target::UseCase(_) => None,
-        },
-        tenant: Some(submission.tenant.clone()),
-        metadata: submission.metadata.clone(),
-        priority: Some(submission.priority),
-        deadline: submission.deadline,
-    }
 }
 
 /// Refuses what a known quota can never admit: Bedrock reserves input and maxTokens at the start.

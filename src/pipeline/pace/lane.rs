@@ -156,8 +156,7 @@ impl LaneState {
         }
         if let Some(meter) = &mut self.meter {
             let spare = if urgent { 0.0 } else { SPARE_FOR_URGENT };
-            // What exceeds the cap would wait for ever: it starts at the cap and leaves the lane in debt.
-            let needed = (charge + spare).min(meter.cap());
+            let needed = (charge + spare).min(meter.within_reach());
             match meter.when(needed, now) {
                 Some(at) if at <= now => {}
                 Some(at) => return Readiness::At(at),

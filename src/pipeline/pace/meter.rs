@@ -31,13 +31,19 @@ impl Meter {
         self.per_second = per_minute / 60.0;
     }
 
-    /// The most that idleness saves up; also the most that a request must wait for, a larger one goes into debt.
-    pub fn cap(&self) -> f64 {
+    /// The most that a request must wait for; a larger one goes into debt. A little below what idleness saves up, so
+    /// that it is reached for certain, also while the rate changes.
+    pub fn within_reach(&self) -> f64 {
+        0.98 * self.cap()
+    }
+
+    fn cap(&self) -> f64 {
         self.per_second * SAVED_SECONDS
     }
 
     /// Tokens available now; negative is debt.
-    pub fn level(&mut self, now: Instant) -> f64 {
+    #[cfg(test)]
+    fn level(&mut self, now: Instant) -> f64 {
         self.refill(now);
         self.level
     }
@@ -69,8 +75,9 @@ impl Meter {
         if self.per_second <= 0.0 {
             return None;
         }
-        // One day bounds the arithmetic; whoever waits looks again long before.
-        let wait = ((tokens - self.level) / self.per_second).min(86_400.0);
+        // Never less than a timer's millisecond: rounding would make it "now" again and again. Never more than a day,
+        // which bounds the arithmetic; whoever waits looks again long before.
+        let wait = ((tokens - self.level) / self.per_second).clamp(0.001, 86_400.0);
         Some(now + Duration::from_secs_f64(wait))
     }
 
