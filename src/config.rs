@@ -22,6 +22,7 @@ pub use self::render::document;
 pub use self::settings::{Config, ModelSettings, UseCase};
 use self::settings::{SETTINGS, Setting};
 use self::value::{Raw, Value};
+use crate::models::quota_id;
 use crate::request::message::Limits;
 
 /// Where a configuration is read from, weakest first.
@@ -98,10 +99,11 @@ impl Config {
         Limits { message_bytes: self.max_message_size }
     }
 
-    /// Whether `allowed_models` has the model.
+    /// Whether `allowed_models` has the model, by what was asked for or, for an ARN, by the id in it.
     #[must_use]
     pub fn allows_model(&self, model: &str) -> bool {
-        self.allowed_models.iter().any(|pattern| glob(pattern, model))
+        let id = quota_id(model);
+        self.allowed_models.iter().any(|pattern| glob(pattern, model) || glob(pattern, id))
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod models;
 mod nearest;
 pub mod ports;
 pub mod request;
