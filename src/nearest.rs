@@ -8,6 +8,11 @@ pub(crate) fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>)
     ranked(given, known).into_iter().find(|(distance, _)| *distance <= tolerance(given)).map(|(_, name)| name)
 }
 
+/// Up to `count` known names, closest first, however far they are.
+pub(crate) fn closest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>, count: usize) -> Vec<&'a str> {
+    ranked(given, known).into_iter().take(count).map(|(_, name)| name).collect()
+}
+
 /// A third of the letters may be wrong, at least one and at most four.
 fn tolerance(given: &str) -> usize {
     (given.chars().count() / 3).clamp(1, 4)
@@ -64,6 +69,12 @@ mod tests {
         ] {
             assert_eq!(nearest(given, known), meant, "{given}");
         }
+    }
+
+    #[test]
+    fn the_closest_come_first_and_are_counted() {
+        assert_eq!(closest("abcd", ["zzzz", "abcx", "abcd", "abxx"], 3), ["abcd", "abcx", "abxx"]);
+        assert_eq!(closest(&"a".repeat(300), ["a"], 3), Vec::<&str>::new());
     }
 
     #[test]

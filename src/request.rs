@@ -54,7 +54,7 @@ text_type! {
 }
 
 /// Whether `text` is 1 to 128 characters of `[A-Za-z0-9._:-]`.
-fn is_name(text: &str) -> bool {
+pub(crate) fn is_name(text: &str) -> bool {
     (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(&b))
 }
 

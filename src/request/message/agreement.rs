@@ -86,6 +86,39 @@ fn the_schemas_own_examples_are_taken() {
     );
 }
 
+#[test]
+fn both_read_the_same_times() {
+    let schema = schema();
+    for deadline in [
+        "2030-01-01T00:00:00Z",
+        "2030-01-01T00:00:00.123456789Z",
+        "2030-01-01T00:00:00+05:30",
+        "2030-01-01t00:00:00z",
+        "2030-01-01 00:00:00Z",
+        "2030-01-01T00:00:00.Z",
+        "2030-01-01T00:00:00+00:60",
+        "2030-01-01T24:00:00Z",
+        "2030-01-01T00:00:00+0530",
+        "2030-1-1T00:00:00Z",
+        "2030-01-01T00:00Z",
+        "2030-06-30T23:59:60Z",
+        "2030-01-01T00:00:00-00:00",
+        "2030-01-01T00:00:00+24:00",
+        "+2030-01-01T00:00:00Z",
+        "2030-01-01T00:00:00Z ",
+        "99999-01-01T00:00:00Z",
+        "2030-06-29T23:59:60Z",
+        "9999-12-31T23:59:59Z",
+        "9999-12-31T23:59:59-01:00",
+        "2030-01-01T00:00:00+23:59",
+        "2030-01-01T00:00:00,5Z",
+        "2030-01-01_00:00:00Z",
+    ] {
+        let message = json!({"model_id": "m", "invoke": {}, "deadline": deadline});
+        assert_eq!(schema.is_valid(&message), decoded(&message).is_ok(), "{deadline}");
+    }
+}
+
 /// Values that some field takes, or nearly takes.
 fn value() -> impl Strategy<Value = Value> {
     let known = vec![

@@ -58,11 +58,19 @@ pub(super) fn priority(fields: &Fields<'_>, invalid: &mut Invalid) -> Option<Pri
 
 pub(super) fn deadline(fields: &Fields<'_>, now: Timestamp, invalid: &mut Invalid) -> Option<Timestamp> {
     let text = string(fields, "deadline", invalid)?;
-    let deadline = checked("deadline", &text, Timestamp::parse(&text), invalid)?;
+    let deadline = checked("deadline", &text, time(&text), invalid)?;
     if deadline <= now {
         invalid.fault("deadline", format!("{deadline} has passed; it was {now} when the message was read"));
     }
     Some(deadline)
+}
+
+/// RFC 3339 as the schema has it: with a T, and without leap seconds, which clocks here cannot show.
+fn time(text: &str) -> Result<Timestamp, String> {
+    let parsed = Timestamp::parse(text)?;
+    let letter = matches!(text.as_bytes().get(10), Some(b'T' | b't'));
+    let leap = text.as_bytes().get(17) == Some(&b'6');
+    if letter && !leap { Ok(parsed) } else { Err("expected a time such as 2026-11-21T09:30:00Z".to_owned()) }
 }
 
 pub(super) fn metadata(fields: &Fields<'_>, invalid: &mut Invalid) -> Metadata {

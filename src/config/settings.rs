@@ -1,0 +1,217 @@
+//! Every setting there is, once: name, type, range, default and meaning. Loading, printing and the
+//! documentation all come from these lists.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::value::{Field, Form, Kind, Value};
+use crate::request::ModelId;
+
+/// A setting of `Owner`: the whole configuration, or one model's part of it.
+pub(super) struct Setting<Owner> {
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    /// As it would be written; without one the setting is optional.
+    pub(super) default: Option<&'static str>,
+    /// What it is for, for people.
+    pub(super) doc: &'static [&'static str],
+    /// Never shown, neither by `check-config` nor in faults.
+    pub(super) secret: bool,
+    pub(super) put: fn(&mut Owner, Value),
+}
+
+macro_rules! default {
+    () => {
+        None
+    };
+    ($default:literal) => {
+        Some($default)
+    };
+}
+
+macro_rules! settings {
+    (
+        $(#[$about:meta])*
+        struct $owner:ident in $list:ident {
+            $( $(#[doc = $doc:literal])+ $name:ident: $type:ty = $kind:expr $(=> $default:literal)?; )+
+        }
+        besides { $( $(#[$more:meta])* $extra:ident: $extra_type:ty; )* }
+    ) => {
+        $(#[$about])*
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct $owner {
+            $( $(#[doc = $doc])+ pub $name: $type, )+
+            $( $(#[$more])* pub $extra: $extra_type, )*
+        }
+
+        impl $owner {
+            /// With nothing set, not even the defaults.
+            pub(super) fn blank() -> Self {
+                Self { $( $name: <$type>::default(), )+ $( $extra: <$extra_type>::default(), )* }
+            }
+        }
+
+        pub(super) static $list: &[Setting<$owner>] = &[
+            $( Setting {
+                name: stringify!($name),
+                kind: $kind,
+                default: default!($($default)?),
+                doc: &[$($doc),+],
+                secret: false,
+                put: |owner, value| owner.$name.put(value),
+            }, )+
+        ];
+    };
+}
+
+const SECOND: u64 = 1000;
+const MINUTE: u64 = 60 * SECOND;
+const HOUR: u64 = 60 * MINUTE;
+const MOST: u64 = u32::MAX as u64;
+
+settings! {
+    /// The effective configuration of a process.
+    struct Config in SETTINGS {
+        /// The AWS Region of everything. `AWS_REGION` and `AWS_DEFAULT_REGION` count when it is not set.
+        aws_region: String = Kind::Text(Form::Region) => "us-east-1";
+        /// Who receives the alarms. The deployments require it; the worker does not.
+        notification_email: Option<String> = Kind::Text(Form::Email);
+        /// How long a model call is expected to take before any was measured.
+        average_request_duration: Duration = Kind::Span(1, HOUR) => "5s";
+        /// How many minutes of work the hold queue may hold for a lane.
+        minutes_to_process: u32 = Kind::Whole(1, 1440) => "5";
+        /// How many model calls the whole fleet may have in flight.
+        max_concurrent_executions: u32 = Kind::Whole(1, 100_000) => "30";
+        /// How many errors in a period raise an alarm.
+        alarm_threshold: u32 = Kind::Whole(1, MOST) => "5";
+        /// For how many periods they must.
+        alarm_evaluation_periods: u32 = Kind::Whole(1, 100) => "1";
+        /// The name of the CloudWatch dashboard.
+        dashboard_name: String = Kind::Text(Form::Name) => "bedrock-errors";
+        /// How many messages the hold queue may hold.
+        queue_depth_threshold: u32 = Kind::Whole(1, 100_000) => "100";
+
+        /// The queue that producers send to.
+        input_queue_url: Option<String> = Kind::Text(Form::Url);
+        /// The queue that consumers receive results from.
+        results_queue_url: Option<String> = Kind::Text(Form::Url);
+        /// The queue of the requests that are called next.
+        hold_queue_url: Option<String> = Kind::Text(Form::Url);
+        /// The dead-letter queue of the hold queue.
+        dlq_url: Option<String> = Kind::Text(Form::Url);
+        /// The DynamoDB table of all requests.
+        requests_table: Option<String> = Kind::Text(Form::Table);
+        /// The DynamoDB table that analysts query.
+        reporting_table: Option<String> = Kind::Text(Form::Table);
+        /// The S3 bucket of request and result bodies.
+        bucket: Option<String> = Kind::Text(Form::Bucket);
+        /// The SNS topic that alerts go to.
+        alarm_topic_arn: Option<String> = Kind::Text(Form::TopicArn);
+        /// Calls models here instead of Bedrock: a simulator, a VPC endpoint.
+        bedrock_endpoint: Option<String> = Kind::Text(Form::Url);
+
+        /// Buckets that messages may point to with an S3 pointer. None when empty.
+        allowed_source_buckets: Vec<String> = Kind::List(Form::Bucket) => "";
+        /// Models that may be asked for; `*` stands for any characters.
+        allowed_models: Vec<String> = Kind::List(Form::ModelPattern) => "*";
+        /// The quota assumed of a model that has none under `[models]`: requests a minute.
+        max_requests_per_minute_default: u32 = Kind::Whole(1, MOST) => "60";
+        /// The quota assumed of a model that has none under `[models]`: tokens a minute.
+        max_tokens_per_minute_default: u64 = Kind::Whole(1, MOST) => "100000";
+
+        /// A model call without an answer is given up after this.
+        call_timeout: Duration = Kind::Span(SECOND, 2 * HOUR) => "15m";
+        /// How many calls a request gets; throttled ones do not count.
+        max_attempts: u32 = Kind::Whole(1, 100) => "6";
+        /// The wait before the first retry; it doubles with each.
+        retry_base: Duration = Kind::Span(1, HOUR) => "1s";
+        /// No wait between retries is longer.
+        retry_cap: Duration = Kind::Span(1, 12 * HOUR) => "5m";
+
+        /// The largest message, also by pointer.
+        max_message_size: u64 = Kind::Size(1000, 25_000_000) => "25MB";
+        /// A larger result goes to the bucket, and the results message says where.
+        inline_result_limit: u64 = Kind::Size(0, 240_000) => "200KB";
+        /// Threads of receiving on the input queue.
+        input_pollers: u32 = Kind::Whole(1, 64) => "2";
+        /// How long a received input message stays invisible to other workers.
+        input_visibility: Duration = Kind::Span(SECOND, 12 * HOUR) => "60s";
+        /// How long a received hold message stays invisible; renewed while it is worked on.
+        hold_visibility: Duration = Kind::Span(SECOND, 12 * HOUR) => "60s";
+        /// How often the hold queue is topped up.
+        plan_interval: Duration = Kind::Span(10, 10 * MINUTE) => "1s";
+        /// How long a stopping worker waits for its calls in flight.
+        drain_grace: Duration = Kind::Span(0, 2 * HOUR) => "25s";
+        /// Partitions of the backlog's index. Fixed once there are requests.
+        index_shards: u32 = Kind::Whole(1, 256) => "4";
+        /// How many days finished requests and their bodies are kept.
+        retention_days: u32 = Kind::Whole(1, 3650) => "30";
+        /// The name of this worker in leases, heartbeats and logs. Random when not set.
+        worker_id: Option<String> = Kind::Text(Form::Name);
+    }
+    besides {
+        /// What is known of models, by id; adds to the built-in catalogue and overrides it.
+        models: BTreeMap<ModelId, ModelSettings>;
+        /// Use cases by name.
+        use_cases: BTreeMap<String, UseCase>;
+    }
+}
+
+settings! {
+    /// `[models."<model id>"]`: overrides of one model, profile or ARN. What is not set comes from the catalogue.
+    struct ModelSettings in MODEL_SETTINGS {
+        /// The requests-per-minute quota. Not enforced for every model.
+        requests_per_minute: Option<f64> = Kind::Number(0.01, f64::MAX);
+        /// The tokens-per-minute quota.
+        tokens_per_minute: Option<f64> = Kind::Number(1.0, f64::MAX);
+        /// The tokens-per-day quota.
+        tokens_per_day: Option<f64> = Kind::Number(1.0, f64::MAX);
+        /// How many tokens of quota an output token costs.
+        burndown: Option<f64> = Kind::Number(1.0, 1000.0);
+        /// What Bedrock reserves for the output when a request sets no limit.
+        max_output_tokens: Option<u64> = Kind::Whole(1, i32::MAX as u64);
+        /// How many calls of this model the fleet may have in flight.
+        max_concurrent: Option<u32> = Kind::Whole(1, 100_000);
+        /// Dollars per million input tokens.
+        input_usd_per_mtok: Option<f64> = Kind::Number(0.0, f64::MAX);
+        /// Dollars per million output tokens.
+        output_usd_per_mtok: Option<f64> = Kind::Number(0.0, f64::MAX);
+        /// Dollars per million tokens read from the prompt cache.
+        cache_read_usd_per_mtok: Option<f64> = Kind::Number(0.0, f64::MAX);
+        /// Dollars per million tokens written to the prompt cache.
+        cache_write_usd_per_mtok: Option<f64> = Kind::Number(0.0, f64::MAX);
+    }
+    besides {}
+}
+
+settings! {
+    /// `[use_cases.<name>]`: what producers may ask for instead of a model.
+    struct UseCase in USE_CASE_SETTINGS {
+        /// The model that serves it. Required.
+        model: String = Kind::Text(Form::Model);
+    }
+    besides {}
+}
+
+impl Default for ModelSettings {
+    fn default() -> Self {
+        Self::blank()
+    }
+}
+
+impl<Owner> Setting<Owner> {
+    /// Its doc comment as one line.
+    pub(super) fn about(&self) -> String {
+        self.doc.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ")
+    }
+
+    /// A value of it as people may see it.
+    pub(super) fn shown(&self, value: &impl std::fmt::Display) -> String {
+        if self.secret { "(hidden)".to_owned() } else { value.to_string() }
+    }
+}
+
+/// The environment variable of a setting.
+pub(super) fn env_name(setting: &str) -> String {
+    format!("SMOOTHER_{}", setting.to_uppercase())
+}

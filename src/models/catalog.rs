@@ -1,0 +1,218 @@
+//! The models that may be asked for: a built-in table with the operator's configuration put over it.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use super::prices::Prices;
+use super::profile::{bare_id, claude, is_geographic, quota_id};
+use crate::config::{Config, ModelSettings};
+use crate::nearest::closest;
+use crate::request::message::Target;
+use crate::request::{Failure, ModelId};
+
+/// The output limit taken for models that tell none.
+const USUAL_MAX_OUTPUT: u64 = 8192;
+/// What geographic profiles of Claude 4.5 and later cost on top.
+const GEOGRAPHIC_FACTOR: f64 = 1.1;
+
+/// Everything that admission and pacing need to know of a model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelSpec {
+    /// As it was asked for; goes into the request URI.
+    pub id: ModelId,
+    /// Whose quota it draws on, for the lane: an ARN's own id, so that both are one lane. Otherwise the same as `id`.
+    pub quota_id: ModelId,
+    /// What Bedrock reserves for the output when a request sets no limit. Zero for embeddings.
+    pub max_output_tokens: u64,
+    /// How many tokens of quota an output token costs.
+    pub burndown: f64,
+    /// What may be used of it.
+    pub quota: QuotaSettings,
+    /// How many calls of it the fleet may have in flight, where it is limited.
+    pub max_concurrent: Option<u32>,
+    /// What it costs, where that is known.
+    pub prices: Option<Prices>,
+}
+
+/// The quota of a model.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct QuotaSettings {
+    /// Requests a minute, where they are limited.
+    pub requests_per_minute: Option<f64>,
+    /// Tokens a minute.
+    pub tokens_per_minute: f64,
+    /// Tokens a day, where they are limited.
+    pub tokens_per_day: Option<f64>,
+    /// Nobody configured the tokens a minute; a small default stands in.
+    pub assumed: bool,
+}
+
+/// Which models there are and which use cases. Cheap to ask, fixed once made.
+#[derive(Clone, Debug)]
+pub struct Catalog {
+    config: Config,
+}
+
+/// A row of the table.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    embeds: bool,
+    prices: Option<Prices>,
+    max_output_tokens: Option<u64>,
+}
+
+static TABLE: LazyLock<BTreeMap<&'static str, Entry>> = LazyLock::new(|| rows(include_str!("catalog.csv")));
+
+fn rows(csv: &'static str) -> BTreeMap<&'static str, Entry> {
+    let mut lines = csv.lines();
+    let columns: Vec<&str> = lines.next().unwrap_or_default().split(',').collect();
+    lines
+        .map(|line| {
+            let row: BTreeMap<&str, &str> = columns.iter().copied().zip(line.split(',')).collect();
+            let text = |column: &str| row.get(column).copied().unwrap_or_default();
+            let number = |column: &str| text(column).parse::<f64>().ok();
+            let prices = number("usd_in_per_mtok").zip(number("usd_out_per_mtok")).map(|(input, output)| Prices {
+                input,
+                output,
+                cache_read: number("usd_cache_read_per_mtok"),
+                cache_write: number("usd_cache_write_5m_per_mtok"),
+            });
+            let embeds = text("mode") != "chat";
+            (text("model_id"), Entry { embeds, prices, max_output_tokens: text("max_output_tokens").parse().ok() })
+        })
+        .collect()
+}
+
+impl Catalog {
+    /// The built-in table with `[models]`, `[use_cases]` and `allowed_models` of the configuration.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        Self { config: config.clone() }
+    }
+
+    /// The model that a message asks for.
+    ///
+    /// # Errors
+    /// `UnknownModel`, `ModelNotAllowed` or `UnknownUseCase`, for the message's producer.
+    pub fn resolve(&self, target: &Target) -> Result<ModelSpec, Failure> {
+        let name = match target {
+            Target::Model(id) => return self.spec(id),
+            Target::UseCase(name) => name,
+        };
+        let Some(use_case) = self.config.use_cases.get(name) else {
+            let known: Vec<&str> = self.config.use_cases.keys().map(String::as_str).collect();
+            let known = match known.as_slice() {
+                [] => "no use case is configured".to_owned(),
+                known => format!("known are {}", list(known)),
+            };
+            return Err(refused("UnknownUseCase", "use_case", format!("unknown use case {name:?}; {known}")));
+        };
+        let unserved = |why: String| refused("UnknownModel", "use_case", format!("use case {name:?}: {why}"));
+        let id = ModelId::new(use_case.model.as_str()).map_err(unserved)?;
+        self.spec(&id).map_err(|failure| Failure {
+            message: format!("use case {name:?}: {}", failure.message),
+            field: Some("use_case".to_owned()),
+            ..failure
+        })
+    }
+
+    /// What is known of a model.
+    ///
+    /// # Errors
+    /// `UnknownModel` with the nearest known ids, or `ModelNotAllowed`.
+    pub fn spec(&self, id: &ModelId) -> Result<ModelSpec, Failure> {
+        let name = quota_id(id.as_str());
+        let quota_id = ModelId::new(name).unwrap_or_else(|_| id.clone());
+        // What is configured for an ARN itself wins over what is configured for its id.
+        let settings = self.config.models.get(id).or_else(|| self.config.models.get(&quota_id));
+        let entry = lookup(name);
+        if settings.is_none() && entry.is_none() {
+            return Err(self.unknown(id.as_str()));
+        }
+        if !self.config.allows_model(id.as_str()) {
+            let allowed: Vec<&str> = self.config.allowed_models.iter().map(String::as_str).collect();
+            let message =
+                format!("model {:?} may not be asked for here; allowed are {}", short(id.as_str()), list(&allowed));
+            return Err(refused("ModelNotAllowed", "model_id", message));
+        }
+        let none = ModelSettings::default();
+        Ok(self.assemble(id, quota_id, entry, settings.unwrap_or(&none)))
+    }
+
+    fn assemble(&self, id: &ModelId, quota_id: ModelId, entry: Option<Entry>, set: &ModelSettings) -> ModelSpec {
+        let assumed = set.tokens_per_minute.is_none();
+        let assumed_requests = f64::from(self.config.max_requests_per_minute_default);
+        let usual = if entry.is_some_and(|e| e.embeds) { 0 } else { USUAL_MAX_OUTPUT };
+        ModelSpec {
+            max_output_tokens: set.max_output_tokens.or(entry.and_then(|e| e.max_output_tokens)).unwrap_or(usual),
+            burndown: set.burndown.unwrap_or_else(|| burndown(quota_id.as_str())),
+            quota: QuotaSettings {
+                requests_per_minute: set.requests_per_minute.or(assumed.then_some(assumed_requests)),
+                tokens_per_minute: set.tokens_per_minute.unwrap_or(self.config.max_tokens_per_minute_default as f64),
+                tokens_per_day: set.tokens_per_day,
+                assumed,
+            },
+            max_concurrent: set.max_concurrent,
+            prices: Prices::overridden(entry.and_then(|e| e.prices), set),
+            id: id.clone(),
+            quota_id,
+        }
+    }
+
+    fn unknown(&self, id: &str) -> Failure {
+        if id.starts_with("arn:") {
+            let message = format!("unknown model {:?}; the operator can add it under [models.\"{0}\"]", short(id));
+            return refused("UnknownModel", "model_id", message);
+        }
+        let configured = self.config.models.keys().map(ModelId::as_str);
+        let known = TABLE.keys().copied().chain(configured).filter(|known| self.config.allows_model(known));
+        let hint = match closest(id, known, 3).as_slice() {
+            [] => String::new(),
+            near => format!("; the nearest known are {}", list(near)),
+        };
+        refused("UnknownModel", "model_id", format!("unknown model {:?}{hint}", short(id)))
+    }
+}
+
+/// The table's row of an id; a profile that has none takes that of its model.
+fn lookup(id: &str) -> Option<Entry> {
+    if let Some(entry) = TABLE.get(id) {
+        return Some(*entry);
+    }
+    let mut entry = *TABLE.get(bare_id(id))?;
+    if is_geographic(id) && claude(id).is_some_and(|(_, major, minor)| (major, minor) >= (4, 5)) {
+        entry.prices = entry.prices.map(|prices| prices.times(GEOGRAPHIC_FACTOR));
+    }
+    Some(entry)
+}
+
+/// How many tokens of quota an output token costs, as AWS documents it by family. Of Claude models that are
+/// newer than the documentation the dearest recent rate is taken: too much leaves quota unused, too little exceeds it.
+fn burndown(id: &str) -> f64 {
+    if !bare_id(id).starts_with("anthropic.") {
+        return 1.0;
+    }
+    match claude(id) {
+        Some((_, 4, 8)) => 15.0,
+        Some((_, major, minor)) if (major, minor) > (4, 8) => 10.0,
+        _ => 5.0,
+    }
+}
+
+fn refused(kind: &str, field: &str, message: String) -> Failure {
+    Failure { kind: kind.to_owned(), message, retryable: false, field: Some(field.to_owned()) }
+}
+
+/// At most 20 names with commas between.
+fn list(names: &[&str]) -> String {
+    let shown = names.iter().take(20).copied().collect::<Vec<_>>().join(", ");
+    if names.len() > 20 { format!("{shown} and {} more", names.len() - 20) } else { shown }
+}
+
+/// An id as an error may show it.
+fn short(id: &str) -> String {
+    id.chars().take(200).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,209 @@
+//! The table is whole, and ids of every form find their data.
+
+use super::*;
+use crate::config::Sources;
+use crate::request::Usage;
+
+const NOVA: &str = "us.amazon.nova-lite-v1:0";
+
+fn catalog(overrides: &[(&str, &str)]) -> Catalog {
+    let overrides = overrides.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    Catalog::new(&Config::load(&Sources { overrides, ..Sources::default() }).unwrap().config)
+}
+
+fn ask(catalog: &Catalog, id: &str) -> Result<ModelSpec, Failure> {
+    catalog.resolve(&Target::Model(ModelId::new(id).unwrap()))
+}
+
+fn spec(id: &str) -> ModelSpec {
+    ask(&catalog(&[]), id).expect(id)
+}
+
+/// A thousand tokens of each kind, in dollars.
+fn price(id: &str) -> f64 {
+    let usage = Usage {
+        input_tokens: 1000,
+        output_tokens: 1000,
+        cache_read_input_tokens: 1000,
+        cache_write_input_tokens: 1000,
+    };
+    spec(id).prices.expect(id).cost(&usage)
+}
+
+#[test]
+fn the_table_is_whole() {
+    let csv = include_str!("../catalog.csv");
+    assert_eq!(TABLE.len(), csv.lines().count() - 1, "no id is twice");
+    for (id, entry) in TABLE.iter() {
+        let vendor = bare_id(id).split_once('.').map(|(vendor, _)| vendor);
+        assert!(vendor.is_some_and(|v| !v.is_empty()) && !id.contains('@'), "{id} is no Bedrock id");
+        assert!(ModelId::new(*id).is_ok());
+        assert!(entry.prices.is_some() || id.contains("twelvelabs."), "{id} has no price");
+        assert!(
+            entry.embeds || entry.max_output_tokens.is_some() || id.contains("pegasus"),
+            "{id} has no output limit"
+        );
+    }
+}
+
+#[test]
+fn costs_are_those_of_the_price_list() {
+    // Dollars per million of input, output, cache read and cache write, added up by hand; a cache price that is not listed is the input price.
+    for (id, sum) in [
+        ("amazon.nova-micro-v1:0", 0.035 + 0.14 + 0.008_75 + 0.035),
+        ("amazon.nova-lite-v1:0", 0.06 + 0.24 + 0.015 + 0.06),
+        ("amazon.nova-pro-v1:0", 0.8 + 3.2 + 0.2 + 0.8),
+        ("anthropic.claude-3-5-haiku-20241022-v1:0", 0.8 + 4.0 + 0.08 + 1.0),
+        ("anthropic.claude-haiku-4-5-20251001-v1:0", 1.0 + 5.0 + 0.1 + 1.25),
+        ("anthropic.claude-sonnet-4-5-20250929-v1:0", 3.0 + 15.0 + 0.3 + 3.75),
+        ("anthropic.claude-sonnet-5", 2.0 + 10.0 + 0.2 + 2.5),
+        ("anthropic.claude-opus-4-1-20250805-v1:0", 15.0 + 75.0 + 1.5 + 18.75),
+        ("anthropic.claude-opus-5-5", 4.0 + 20.0 + 0.2 + 5.0),
+        ("meta.llama3-3-70b-instruct-v1:0", 0.72 + 0.72 + 0.72 + 0.72),
+        ("us.anthropic.claude-haiku-4-5-20251001-v1:0", 1.1 * 7.35),
+        ("global.anthropic.claude-haiku-4-5-20251001-v1:0", 7.35),
+    ] {
+        let (found, expected) = (price(id), sum / 1000.0);
+        assert!((found - expected).abs() < 1e-6, "{id}: {found} for {expected}");
+    }
+    let titan = spec("amazon.titan-embed-text-v2:0").prices.unwrap();
+    assert!((titan.cost(&Usage { input_tokens: 1_000_000, ..Usage::default() }) - 0.02).abs() < 1e-12);
+}
+
+#[test]
+fn an_unknown_price_is_none() {
+    assert_eq!(spec("twelvelabs.marengo-embed-3-0-v1:0").prices, None);
+    let catalog = catalog(&[("models.my.model.tokens_per_minute", "5")]);
+    assert_eq!(ask(&catalog, "my.model").unwrap().prices, None);
+}
+
+#[test]
+fn profiles_without_a_row_take_their_models() {
+    for (profile, factor) in [
+        ("in.anthropic.claude-sonnet-4-5-20250929-v1:0", 1.1),
+        ("us-gov.anthropic.claude-opus-4-6-v1", 1.1),
+        ("apac.anthropic.claude-opus-4-1-20250805-v1:0", 1.0),
+        ("global.anthropic.claude-3-5-haiku-20241022-v1:0", 1.0),
+        ("jp.amazon.nova-lite-v1:0", 1.0),
+    ] {
+        assert!(!TABLE.contains_key(profile), "{profile} has a row by now");
+        let bare = bare_id(profile);
+        assert!((price(profile) - factor * price(bare)).abs() < 1e-9, "{profile}");
+        assert_eq!(spec(profile).max_output_tokens, spec(bare).max_output_tokens);
+        assert_eq!(spec(profile).quota_id.as_str(), profile, "a profile has a quota of its own");
+    }
+}
+
+#[test]
+fn output_burns_quota_by_family() {
+    for (id, expected) in [
+        ("anthropic.claude-opus-4-8", 15.0),
+        ("us.anthropic.claude-opus-5-5", 10.0),
+        ("global.anthropic.claude-sonnet-5", 10.0),
+        ("anthropic.claude-opus-5", 10.0),
+        ("anthropic.claude-haiku-5-5", 10.0),
+        ("anthropic.claude-opus-4-7", 5.0),
+        ("us.anthropic.claude-haiku-4-5-20251001-v1:0", 5.0),
+        ("anthropic.claude-3-5-haiku-20241022-v1:0", 5.0),
+        ("anthropic.claude-v2:1", 5.0),
+        ("amazon.nova-lite-v1:0", 1.0),
+        ("us.meta.llama3-3-70b-instruct-v1:0", 1.0),
+    ] {
+        assert!((spec(id).burndown - expected).abs() < 1e-12, "{id}");
+    }
+    let configured = catalog(&[("models.anthropic.claude-opus-5.burndown", "7.5")]);
+    assert!((ask(&configured, "anthropic.claude-opus-5").unwrap().burndown - 7.5).abs() < 1e-12);
+}
+
+#[test]
+fn quotas_are_assumed_until_they_are_configured() {
+    let small = QuotaSettings {
+        requests_per_minute: Some(60.0),
+        tokens_per_minute: 100_000.0,
+        tokens_per_day: None,
+        assumed: true,
+    };
+    assert_eq!(spec(NOVA).quota, small);
+    let path = |field: &str| format!("models.\"{NOVA}\".{field}");
+    let tokens = catalog(&[(&path("tokens_per_minute"), "5000"), (&path("tokens_per_day"), "70000")]);
+    let expected = QuotaSettings {
+        requests_per_minute: None,
+        tokens_per_minute: 5000.0,
+        tokens_per_day: Some(70_000.0),
+        assumed: false,
+    };
+    assert_eq!(ask(&tokens, NOVA).unwrap().quota, expected);
+    let requests = catalog(&[(&path("requests_per_minute"), "7")]);
+    assert_eq!(ask(&requests, NOVA).unwrap().quota, QuotaSettings { requests_per_minute: Some(7.0), ..small });
+    let bare = bare_id(NOVA);
+    assert!(ask(&tokens, bare).unwrap().quota.assumed, "the quota of a profile is not that of its model");
+}
+
+#[test]
+fn arns_are_their_models() {
+    let profile = format!("arn:aws:bedrock:us-east-1:123456789012:inference-profile/{NOVA}");
+    let catalog =
+        catalog(&[(&format!("models.\"{NOVA}\".tokens_per_minute"), "5000"), ("allowed_models", "us.amazon.*")]);
+    let by_arn = ask(&catalog, &profile).unwrap();
+    assert_eq!(by_arn.id.as_str(), profile);
+    assert_eq!(ModelSpec { id: by_arn.quota_id.clone(), ..by_arn }, ask(&catalog, NOVA).unwrap());
+
+    let foundation = spec("arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-lite-v1:0");
+    assert_eq!(foundation.quota_id.as_str(), "amazon.nova-lite-v1:0");
+    assert_eq!(foundation.prices, spec("amazon.nova-lite-v1:0").prices);
+}
+
+#[test]
+fn application_profiles_must_be_configured() {
+    let arn = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/a1b2c3";
+    let failure = ask(&catalog(&[]), arn).unwrap_err();
+    assert_eq!(failure.kind, "UnknownModel");
+    assert!(failure.message.contains(&format!("[models.\"{arn}\"]")), "{}", failure.message);
+    let configured = catalog(&[(&format!("models.\"{arn}\".max_output_tokens"), "1000")]);
+    let spec = ask(&configured, arn).unwrap();
+    assert_eq!((spec.max_output_tokens, spec.quota_id.as_str()), (1000, arn));
+}
+
+#[test]
+fn an_unknown_model_is_told_the_nearest() {
+    let failure = ask(&catalog(&[]), "us.amazon.nova-light-v1:0").unwrap_err();
+    assert_eq!(
+        (failure.kind.as_str(), failure.field.as_deref(), failure.retryable),
+        ("UnknownModel", Some("model_id"), false)
+    );
+    assert!(
+        failure.message.starts_with(
+            "unknown model \"us.amazon.nova-light-v1:0\"; the nearest known are us.amazon.nova-lite-v1:0, "
+        )
+    );
+    assert_eq!(failure.message.matches(", ").count(), 2, "{}", failure.message);
+    let narrow = ask(&catalog(&[("allowed_models", "amazon.titan-*")]), "us.amazon.nova-light-v1:0").unwrap_err();
+    assert!(!narrow.message.contains("nova-lite"), "what may not be asked for is not suggested: {}", narrow.message);
+}
+
+#[test]
+fn a_model_that_is_not_allowed_is_told_what_is() {
+    let failure = ask(&catalog(&[("allowed_models", "amazon.*,us.amazon.*")]), "anthropic.claude-opus-5").unwrap_err();
+    assert_eq!((failure.kind.as_str(), failure.field.as_deref()), ("ModelNotAllowed", Some("model_id")));
+    assert!(failure.message.ends_with("allowed are amazon.*, us.amazon.*"), "{}", failure.message);
+}
+
+#[test]
+fn use_cases_lead_to_their_models() {
+    let catalog = catalog(&[("use_cases.summaries.model", NOVA), ("use_cases.broken.model", "no.such-model")]);
+    let ask = |name: &str| catalog.resolve(&Target::UseCase(name.to_owned()));
+    assert_eq!(ask("summaries").unwrap().id.as_str(), NOVA);
+    let unknown = ask("sumaries").unwrap_err();
+    assert_eq!((unknown.kind.as_str(), unknown.field.as_deref()), ("UnknownUseCase", Some("use_case")));
+    assert_eq!(unknown.message, "unknown use case \"sumaries\"; known are broken, summaries");
+    let broken = ask("broken").unwrap_err();
+    assert_eq!((broken.kind.as_str(), broken.field.as_deref()), ("UnknownModel", Some("use_case")));
+    assert!(broken.message.starts_with("use case \"broken\": unknown model \"no.such-model\""), "{}", broken.message);
+}
+
+#[test]
+fn embeddings_reserve_no_output() {
+    assert_eq!(spec("amazon.titan-embed-text-v2:0").max_output_tokens, 0);
+    assert_eq!(spec("cohere.embed-english-v3").max_output_tokens, 0);
+    assert_eq!(spec("twelvelabs.pegasus-1-2-v1:0").max_output_tokens, USUAL_MAX_OUTPUT);
+}
