@@ -1,5 +1,6 @@
 //! smoother: a ranked, paced, exactly accounted stream of Amazon Bedrock calls.
 
 pub mod clock;
+pub mod local;
 pub mod ports;
 pub mod request;
