@@ -5,6 +5,7 @@ pub mod config;
 pub mod models;
 mod nearest;
 pub mod pipeline;
+pub mod local;
 pub mod ports;
 pub mod request;
 pub mod retry;
