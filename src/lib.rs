@@ -4,3 +4,4 @@ pub mod clock;
 mod nearest;
 pub mod ports;
 pub mod request;
+pub mod simulator;
