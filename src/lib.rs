@@ -11,3 +11,4 @@ pub mod request;
 pub mod retry;
 pub mod shutdown;
 pub mod worker;
+pub mod simulator;

@@ -92,10 +92,10 @@ impl Ledger for LocalLedger {
     }
 }
 
-const LIST: &str = "SELECT request_id, work_sort, lane, rank, input_tokens, max_output_tokens, status FROM requests
+const LIST: &str = "SELECT request_id, work_sort, lane, rank, input_tokens, max_output_tokens FROM requests
      WHERE work_list = ?1 ORDER BY work_sort, request_id LIMIT ?2";
 const LIST_UP_TO: &str =
-    "SELECT request_id, work_sort, lane, rank, input_tokens, max_output_tokens, status FROM requests
+    "SELECT request_id, work_sort, lane, rank, input_tokens, max_output_tokens FROM requests
      WHERE work_list = ?1 AND work_sort <= ?3 ORDER BY work_sort, request_id LIMIT ?2";
 
 fn item(row: &rusqlite::Row<'_>) -> Result<WorkItem, Fault> {
@@ -105,7 +105,6 @@ fn item(row: &rusqlite::Row<'_>) -> Result<WorkItem, Fault> {
         lane: rows::lane(&row.get::<_, String>(2)?)?,
         rank: row.get(3)?,
         estimate: Estimate { input_tokens: natural(row.get(4)?), max_output_tokens: natural(row.get(5)?) },
-        status: rows::status(&row.get::<_, String>(6)?)?,
     })
 }
 
@@ -157,8 +156,8 @@ fn patch(row: &mut Row, set: Patch) {
     if let Some((claim, worker)) = set.claim {
         row.claim = Some(claim);
         row.worker = Some(worker);
-        row.claims = row.claims.saturating_add(1);
     }
+    row.claims = row.claims.saturating_add_signed(set.add_claims);
     row.attempts = row.attempts.saturating_add(set.add_attempts);
     row.throttles = row.throttles.saturating_add(set.add_throttles);
     row.ticket = set.ticket.or(row.ticket.take());

@@ -139,6 +139,15 @@ impl Catalog {
         Ok(self.assemble(id, quota_id, entry, settings.unwrap_or(&none)))
     }
 
+    /// What is known of a model that was admitted before, even if it may not be asked for any more.
+    #[must_use]
+    pub fn admitted(&self, id: &ModelId) -> ModelSpec {
+        let name = quota_id(id.as_str());
+        let quota_id = ModelId::new(name).unwrap_or_else(|_| id.clone());
+        let settings = self.config.models.get(id).or_else(|| self.config.models.get(&quota_id));
+        self.assemble(id, quota_id, lookup(name), settings.unwrap_or(&ModelSettings::default()))
+    }
+
     fn assemble(&self, id: &ModelId, quota_id: ModelId, entry: Option<Entry>, set: &ModelSettings) -> ModelSpec {
         let assumed = set.tokens_per_minute.is_none();
         let assumed_requests = f64::from(self.config.max_requests_per_minute_default);

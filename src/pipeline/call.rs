@@ -302,14 +302,14 @@ impl Caller {
     }
 
     async fn admit(&self, message: &HoldMessage) -> Admission {
-        let quota = self.context.catalog.quota(&message.lane.model());
+        let model = self.context.catalog.admitted(&message.lane.model());
         let ask = Ask {
             lane: message.lane.clone(),
             limits: LaneLimits {
-                requests_per_minute: quota.requests_per_minute,
-                tokens_per_minute: Some(quota.tokens_per_minute),
-                burndown: quota.burndown,
-                max_concurrent: quota.max_concurrent,
+                requests_per_minute: model.quota.requests_per_minute,
+                tokens_per_minute: Some(model.quota.tokens_per_minute),
+                burndown: model.burndown,
+                max_concurrent: model.max_concurrent,
             },
             rank: message.rank.clone(),
             urgent: rank::is_urgent(&message.rank),

@@ -18,7 +18,7 @@ use super::rank::Ranker;
 use super::record::Recorder;
 use super::tally::Tally;
 use crate::clock::{Clock, Timestamp};
-use crate::models::{Catalog, estimate};
+use crate::models::{Catalog, ModelSpec, estimate};
 use crate::ports::payloads::{Fetched, ForeignObject};
 use crate::ports::{Delivery, Inserted, Ledger, Payloads, PortError, PortResult, PutKind, Queue, Work};
 use crate::request::message::{self, Fault, Invalid, Limits, Submission, Target};
@@ -283,9 +283,9 @@ impl Ingest {
         let submission = submission.map_err(|invalid| Refusal::from(*invalid))?;
         let refuse = |failure: Failure| Refusal::of(&submission, failure);
         let model = self.catalog.resolve(&submission.target).map_err(refuse)?;
-        let estimate = estimate::estimate(&submission.facts, &model);
-        fits(estimate, &model).map_err(|failure| Refusal::of(&submission, failure))?;
-        let lane = Lane::new("default", &self.settings.region, &model.id);
+        let expected = estimate(&submission.facts, &model);
+        fits(expected, &model).map_err(|failure| Refusal::of(&submission, failure))?;
+        let lane = Lane::new("default", &self.settings.region, &model.quota_id);
         let id = submission.request_id.clone().unwrap_or_else(|| RequestId::from_message_id(&delivery.message_id));
         let request = Request {
             id,
@@ -303,7 +303,7 @@ impl Ingest {
             metadata: submission.metadata.clone(),
             operation: submission.operation,
             body: PayloadRef(String::new()),
-            estimate,
+            estimate: expected,
             rank: self.ranker.rank(submission.priority, submission.deadline, self.settings.expected_duration, now),
             received_at: now,
         };
@@ -427,7 +427,7 @@ fn is_repeat(present: &Row, request: &Request) -> bool {
 }
 
 /// Refuses what a known quota can never admit: Bedrock reserves input and maxTokens at the start.
-fn fits(estimate: Estimate, model: &crate::models::ModelSpec) -> Result<(), Failure> {
+fn fits(estimate: Estimate, model: &ModelSpec) -> Result<(), Failure> {
     let reserve = estimate.input_tokens + estimate.max_output_tokens;
     let quota = model.quota.tokens_per_minute;
     if model.quota.assumed || (reserve as f64) <= quota {

@@ -135,7 +135,7 @@ impl Recorder {
             || self.payloads.put(PutKind::Result, &request.id, attempted.claim, answer.body.clone()),
         )
         .await;
-        let prices = self.catalog.prices(&request.model_id);
+        let prices = self.catalog.admitted(&request.model_id).prices;
         let outcome = Outcome {
             finished_at: self.clock.now(),
             usage: answer.usage,

@@ -15,6 +15,7 @@ fn row(id: &str) -> Row {
     let request = Request {
         id: RequestId::new(id).unwrap(),
         content_hash: "00".to_owned(),
+        message_id: "m-1".to_owned(),
         lane: Lane::new("default", "us-east-1", &model_id),
         model_id,
         use_case: None,
