@@ -261,9 +261,14 @@ async fn dropping_a_call_closes_its_connection() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let model = bedrock(&url, Duration::from_secs(20)).await;
+    let request_arrives = async {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        assert_ne!(socket.read(&mut [0; 16]).await.unwrap(), 0);
+        socket
+    };
     let mut socket = tokio::select! {
         _ = model.call(call(Operation::Converse, "m", b"{}")) => panic!("nobody answers"),
-        accepted = listener.accept() => accepted.unwrap().0,
+        socket = request_arrives => socket,
     };
     let mut rest = Vec::new();
     tokio::time::timeout(Duration::from_secs(10), socket.read_to_end(&mut rest)).await.unwrap().unwrap();
