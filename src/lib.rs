@@ -2,5 +2,6 @@
 
 pub mod aws;
 pub mod clock;
+pub mod local;
 pub mod ports;
 pub mod request;

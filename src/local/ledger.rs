@@ -1,0 +1,174 @@
+//! The requests table in SQLite. Every command runs inside a write transaction, so a condition and the change that
+//! depends on it cannot be parted. Triggers (see `schema/1.sql`) keep the counts per status and the lanes.
+
+mod rows;
+
+use async_trait::async_trait;
+use rusqlite::{Connection, params};
+
+use self::rows::{Stored, list_key};
+use super::database::{Database, Fault};
+use super::schema::{integer, natural};
+use crate::ports::ledger::{Counts, Patch};
+use crate::ports::{Applied, Inserted, Ledger, PortResult, Transition, Work, WorkItem, WorkList};
+use crate::request::{Estimate, Lane, RequestId, Row, Status};
+
+/// The requests table.
+pub(super) struct LocalLedger {
+    pub database: Database,
+}
+
+#[async_trait]
+impl Ledger for LocalLedger {
+    async fn insert(&self, rows: Vec<(Row, Option<Work>)>) -> Vec<PortResult<Inserted>> {
+        self.database
+            .write_each("local ledger: insert", rows, |connection, (row, work)| insert(connection, row, work))
+            .await
+    }
+
+    async fn apply(&self, transitions: Vec<Transition>) -> Vec<PortResult<Applied>> {
+        self.database.write_each("local ledger: apply", transitions, apply).await
+    }
+
+    async fn get(&self, id: &RequestId) -> PortResult<Option<Row>> {
+        let key = id.clone();
+        self.database
+            .read(&format!("local ledger: get {id}"), move |connection| {
+                Ok(rows::find(connection, &key)?.map(|stored| stored.row))
+            })
+            .await
+    }
+
+    async fn list(&self, list: &WorkList, up_to: Option<&str>, limit: usize) -> PortResult<Vec<WorkItem>> {
+        let key = list_key(list);
+        let (up_to, limit) = (up_to.map(ToOwned::to_owned), integer(limit as u64));
+        self.database
+            .read(&format!("local ledger: list {key}"), move |connection| {
+                let mut statement = connection.prepare_cached(match up_to {
+                    Some(_) => LIST_UP_TO,
+                    None => LIST,
+                })?;
+                let mut rows = match &up_to {
+                    Some(up_to) => statement.query(params![key, limit, up_to])?,
+                    None => statement.query(params![key, limit])?,
+                };
+                let mut items = Vec::new();
+                while let Some(row) = rows.next()? {
+                    items.push(item(row)?);
+                }
+                Ok(items)
+            })
+            .await
+    }
+
+    async fn lanes(&self) -> PortResult<Vec<Lane>> {
+        self.database
+            .read("local ledger: lanes", |connection| {
+                let mut statement = connection.prepare_cached("SELECT lane FROM lanes ORDER BY lane")?;
+                let mut rows = statement.query([])?;
+                let mut lanes = Vec::new();
+                while let Some(row) = rows.next()? {
+                    lanes.push(rows::lane(&row.get::<_, String>(0)?)?);
+                }
+                Ok(lanes)
+            })
+            .await
+    }
+
+    async fn counts(&self) -> PortResult<Counts> {
+        self.database
+            .read("local ledger: counts", |connection| {
+                let mut statement = connection.prepare_cached("SELECT status, requests FROM request_counts")?;
+                let mut rows = statement.query([])?;
+                let mut counts = Counts::default();
+                while let Some(row) = rows.next()? {
+                    let status = Status::parse(row.get_ref(0)?.as_str().unwrap_or_default());
+                    let status = status.ok_or_else(|| Fault::unreadable("request_counts.status"))?;
+                    counts.by_status.insert(status, natural(row.get(1)?));
+                }
+                Ok(counts)
+            })
+            .await
+    }
+}
+
+const LIST: &str = "SELECT request_id, work_sort, lane, rank, input_tokens, max_output_tokens, status FROM requests
+     WHERE work_list = ?1 ORDER BY work_sort, request_id LIMIT ?2";
+const LIST_UP_TO: &str =
+    "SELECT request_id, work_sort, lane, rank, input_tokens, max_output_tokens, status FROM requests
+     WHERE work_list = ?1 AND work_sort <= ?3 ORDER BY work_sort, request_id LIMIT ?2";
+
+fn item(row: &rusqlite::Row<'_>) -> Result<WorkItem, Fault> {
+    Ok(WorkItem {
+        id: rows::id(row.get(0)?)?,
+        sort: row.get(1)?,
+        lane: rows::lane(&row.get::<_, String>(2)?)?,
+        rank: row.get(3)?,
+        estimate: Estimate { input_tokens: natural(row.get(4)?), max_output_tokens: natural(row.get(5)?) },
+        status: rows::status(&row.get::<_, String>(6)?)?,
+    })
+}
+
+fn insert(connection: &Connection, row: Row, work: Option<Work>) -> Result<Inserted, Fault> {
+    placed(row.status, work.as_ref())?;
+    let id = row.request.id.clone();
+    if rows::insert(connection, &Stored { row, work: work.map(rows::Place::from) })? {
+        return Ok(Inserted::New);
+    }
+    let stored = rows::find(connection, &id)?.ok_or_else(|| Fault::unreadable("requests.request_id"))?;
+    Ok(Inserted::Exists(Box::new(stored.row)))
+}
+
+fn apply(connection: &Connection, transition: Transition) -> Result<Applied, Fault> {
+    placed(transition.to, transition.work.as_ref())?;
+    let Some(mut stored) = rows::find(connection, &transition.id)? else {
+        return Ok(Applied::Refused(None));
+    };
+    if !allows(&stored, &transition) {
+        return Ok(Applied::Refused(Some(Box::new(stored.row))));
+    }
+    let row = &mut stored.row;
+    row.status = transition.to;
+    row.updated_at = transition.at;
+    patch(row, transition.set);
+    stored.work = transition.work.map(rows::Place::from);
+    rows::update(connection, &stored)?;
+    Ok(Applied::Done(Box::new(stored.row)))
+}
+
+/// A row stands in a list exactly while it is not final.
+fn placed(status: Status, work: Option<&Work>) -> Result<(), Fault> {
+    if status.is_terminal() == work.is_none() {
+        return Ok(());
+    }
+    let rule = if status.is_terminal() { "must not" } else { "must" };
+    Err(Fault::permanent(format!("a row of status {status} {rule} stand in a work list")))
+}
+
+fn allows(stored: &Stored, transition: &Transition) -> bool {
+    let Transition { from, if_ticket, if_claim, if_work, .. } = transition;
+    from.contains(&stored.row.status)
+        && if_ticket.as_ref().is_none_or(|ticket| stored.row.ticket.as_ref() == Some(ticket))
+        && if_claim.as_ref().is_none_or(|claim| stored.row.claim.as_ref() == Some(claim))
+        && if_work.as_ref().is_none_or(|work| stored.work.as_ref().is_some_and(|place| place.is(work)))
+}
+
+fn patch(row: &mut Row, set: Patch) {
+    if let Some((claim, worker)) = set.claim {
+        row.claim = Some(claim);
+        row.worker = Some(worker);
+        row.claims = row.claims.saturating_add(1);
+    }
+    row.attempts = row.attempts.saturating_add(set.add_attempts);
+    row.throttles = row.throttles.saturating_add(set.add_throttles);
+    row.ticket = set.ticket.or(row.ticket.take());
+    row.queued_at = set.queued_at.or(row.queued_at);
+    row.started_at = set.started_at.or(row.started_at);
+    row.not_before = set.not_before.or(row.not_before);
+    row.notes.extend(set.note);
+    row.outcome = set.outcome.or(row.outcome.take());
+}
+
+#[cfg(test)]
+#[path = "ledger/tests.rs"]
+mod tests;
