@@ -1,5 +1,6 @@
 //! smoother: a ranked, paced, exactly accounted stream of Amazon Bedrock calls.
 
+pub mod aws;
 pub mod clock;
 pub mod config;
 pub mod models;

@@ -1,0 +1,170 @@
+//! Token counts: from the body of Converse, from headers or the model's own body of InvokeModel.
+
+use serde::Deserialize;
+
+use crate::request::Usage;
+
+/// Token counts of InvokeModel's headers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    input: Option<u64>,
+    output: Option<u64>,
+    cache_read: Option<u64>,
+    cache_write: Option<u64>,
+}
+
+impl Counts {
+    /// Reads them through `header`.
+    pub fn of_headers<'a>(header: impl Fn(&'static str) -> Option<&'a str>) -> Self {
+        let count = |name| header(name).and_then(|text| text.trim().parse().ok());
+        Self {
+            input: count("x-amzn-bedrock-input-token-count"),
+            output: count("x-amzn-bedrock-output-token-count"),
+            cache_read: count("x-amzn-bedrock-cache-read-input-token-count"),
+            cache_write: count("x-amzn-bedrock-cache-write-input-token-count"),
+        }
+    }
+}
+
+/// The `usage` of a Converse response; `None` when it has none or is not what Converse answers.
+pub fn of_converse(body: &[u8]) -> Option<Usage> {
+    #[derive(Deserialize)]
+    struct Body {
+        usage: Option<ConverseUsage>,
+    }
+    serde_json::from_slice::<Body>(body).ok()?.usage.map(Usage::from)
+}
+
+/// Usage of InvokeModel: the headers first, since all models have them; what they leave open from the body, whose shape is
+/// the model's own (Nova as Converse, Anthropic with snake case, Titan's `inputTextTokenCount`).
+pub fn of_invoke(counts: &Counts, body: &[u8]) -> Option<Usage> {
+    let told = of_native(body);
+    if counts.input.is_none() && counts.output.is_none() && told.is_none() {
+        return None;
+    }
+    let told = told.unwrap_or_default();
+    Some(Usage {
+        input_tokens: counts.input.unwrap_or(told.input_tokens),
+        output_tokens: counts.output.unwrap_or(told.output_tokens),
+        cache_read_input_tokens: counts.cache_read.unwrap_or(told.cache_read_input_tokens),
+        cache_write_input_tokens: counts.cache_write.unwrap_or(told.cache_write_input_tokens),
+    })
+}
+
+fn of_native(body: &[u8]) -> Option<Usage> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Native {
+        Nova { usage: ConverseUsage },
+        Anthropic { usage: AnthropicUsage },
+        Titan(TitanUsage),
+    }
+    Some(match serde_json::from_slice::<Native>(body).ok()? {
+        Native::Nova { usage } => usage.into(),
+        Native::Anthropic { usage } => Usage {
+            input_tokens: usage.input_tokens,
+            output_tokens: usage.output_tokens,
+            cache_read_input_tokens: usage.cache_read_input_tokens.unwrap_or(0),
+            cache_write_input_tokens: usage.cache_creation_input_tokens.unwrap_or(0),
+        },
+        Native::Titan(usage) => Usage {
+            input_tokens: usage.input_text_token_count,
+            output_tokens: usage.results.iter().map(|r| r.token_count).sum(),
+            ..Usage::default()
+        },
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ConverseUsage {
+    input_tokens: u64,
+    #[serde(default)]
+    output_tokens: u64,
+    cache_read_input_tokens: Option<u64>,
+    cache_write_input_tokens: Option<u64>,
+}
+
+impl From<ConverseUsage> for Usage {
+    fn from(usage: ConverseUsage) -> Self {
+        Self {
+            input_tokens: usage.input_tokens,
+            output_tokens: usage.output_tokens,
+            cache_read_input_tokens: usage.cache_read_input_tokens.unwrap_or(0),
+            cache_write_input_tokens: usage.cache_write_input_tokens.unwrap_or(0),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct AnthropicUsage {
+    input_tokens: u64,
+    output_tokens: u64,
+    cache_read_input_tokens: Option<u64>,
+    cache_creation_input_tokens: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TitanUsage {
+    input_text_token_count: u64,
+    #[serde(default)]
+    results: Vec<TitanResult>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TitanResult {
+    #[serde(default)]
+    token_count: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn usage(input: u64, output: u64, read: u64, write: u64) -> Option<Usage> {
+        Some(Usage {
+            input_tokens: input,
+            output_tokens: output,
+            cache_read_input_tokens: read,
+            cache_write_input_tokens: write,
+        })
+    }
+
+    fn headers(pairs: &'static [(&'static str, &'static str)]) -> Counts {
+        Counts::of_headers(|name| pairs.iter().find(|(n, _)| *n == name).map(|(_, v)| *v))
+    }
+
+    #[test]
+    fn converse_tells_its_usage() {
+        let body =
+            br#"{"output":{},"usage":{"inputTokens":3,"outputTokens":5,"totalTokens":8,"cacheReadInputTokens":7}}"#;
+        assert_eq!(of_converse(body), usage(3, 5, 7, 0));
+        assert_eq!(of_converse(br#"{"output":{}}"#), None);
+        assert_eq!(of_converse(b"<html>"), None);
+    }
+
+    #[test]
+    fn headers_go_before_the_body() {
+        let counts =
+            headers(&[("x-amzn-bedrock-input-token-count", "10"), ("x-amzn-bedrock-output-token-count", "20")]);
+        let body = br#"{"usage":{"input_tokens":1,"output_tokens":2,"cache_read_input_tokens":3,"cache_creation_input_tokens":4}}"#;
+        assert_eq!(of_invoke(&counts, body), usage(10, 20, 3, 4));
+        assert_eq!(of_invoke(&Counts::default(), body), usage(1, 2, 3, 4));
+    }
+
+    #[test]
+    fn embeddings_and_native_bodies_tell_theirs() {
+        let none = Counts::default();
+        assert_eq!(of_invoke(&none, br#"{"embedding":[0.1],"inputTextTokenCount":6}"#), usage(6, 0, 0, 0));
+        assert_eq!(
+            of_invoke(&none, br#"{"inputTextTokenCount":6,"results":[{"tokenCount":4,"outputText":"x"}]}"#),
+            usage(6, 4, 0, 0)
+        );
+        assert_eq!(of_invoke(&none, br#"{"usage":{"inputTokens":6,"outputTokens":1}}"#), usage(6, 1, 0, 0));
+        let cohere = headers(&[("x-amzn-bedrock-input-token-count", "9")]);
+        assert_eq!(of_invoke(&cohere, br#"{"embeddings":[[0.1]]}"#), usage(9, 0, 0, 0));
+        assert_eq!(of_invoke(&none, br#"{"embeddings":[[0.1]]}"#), None);
+    }
+}

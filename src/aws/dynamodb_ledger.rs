@@ -1,0 +1,212 @@
+//! The requests table on DynamoDB: [`Ledger`] with conditional writes and a sharded, sparse index of work lists.
+//!
+//! Every write carries a random `write_id`. The SDK repeats a write whose answer was lost; when the repeat finds its
+//! condition broken but its own `write_id` on the row, the write had been applied, and that is what is answered.
+
+mod item;
+mod lists;
+mod places;
+mod update;
+
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use futures_util::stream::{self, StreamExt};
+
+use super::errors::port_error;
+use super::schema::requests as schema;
+use crate::ports::ledger::{Applied, Counts, Inserted, Ledger, Transition, Work, WorkItem, WorkList};
+use crate::ports::{PortError, PortResult};
+use crate::request::{Lane, RequestId, Row};
+use item::Item;
+use places::Places;
+
+/// Calls in flight for one verb.
+const CONCURRENT_CALLS: usize = 16;
+/// The string set of [`schema::LANES_ID`].
+const LANES: &str = "lanes";
+const SECONDS_PER_DAY: u64 = 86_400;
+
+/// The requests table.
+#[derive(Debug)]
+pub struct DynamoLedger {
+    client: Client,
+    table: String,
+    places: Places,
+    retention_seconds: u64,
+    /// Lanes that this process has made sure are remembered.
+    remembered: Mutex<HashSet<Lane>>,
+}
+
+impl DynamoLedger {
+    /// The ledger in `table`, its work lists cut into `shards` partitions, final rows kept for `retention_days`.
+    #[must_use]
+    pub fn new(client: Client, table: &str, shards: u32, retention_days: u32) -> Self {
+        Self {
+            client,
+            table: table.to_owned(),
+            places: Places::new(shards),
+            retention_seconds: u64::from(retention_days) * SECONDS_PER_DAY,
+            remembered: Mutex::default(),
+        }
+    }
+
+    fn what(&self, verb: &str, id: &RequestId) -> String {
+        format!("dynamodb {verb} {id} in {}", self.table)
+    }
+
+    async fn insert_one(&self, row: Row, work: Option<Work>) -> PortResult<Inserted> {
+        let what = self.what("insert", &row.request.id);
+        let place = self.places.of(&what, &row.request.id, row.status, work.as_ref())?;
+        self.remember_lane(&row.request.lane).await?;
+        let write_id = new_write_id();
+        let item = item::encode(&what, &row, place, self.retention_seconds, &write_id)?;
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item))
+            .condition_expression("attribute_not_exists(#key)")
+            .expression_attribute_names("#key", schema::KEY)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match put.send().await {
+            Ok(_) => Ok(Inserted::New),
+            Err(SdkError::ServiceError(e)) if e.err().is_conditional_check_failed_exception() => {
+                let PutItemError::ConditionalCheckFailedException(failed) = e.into_err() else {
+                    return Err(PortError::permanent(what, "the refusal changed its kind"));
+                };
+                match failed.item {
+                    Some(present) if item::is_write(&present, &write_id) => Ok(Inserted::New),
+                    Some(present) => Ok(Inserted::Exists(Box::new(item::decode(&what, &present)?))),
+                    None => self.existing(&what, &row.request.id).await,
+                }
+            }
+            Err(e) => Err(port_error(what, &e)),
+        }
+    }
+
+    /// For services that do not send the present item along with the refusal.
+    async fn existing(&self, what: &str, id: &RequestId) -> PortResult<Inserted> {
+        match self.get(id).await? {
+            Some(row) => Ok(Inserted::Exists(Box::new(row))),
+            None => Err(PortError::transient(what, "the row was there and is gone")),
+        }
+    }
+
+    async fn apply_one(&self, transition: Transition) -> PortResult<Applied> {
+        let what = self.what("update", &transition.id);
+        if transition.from.is_empty() {
+            return Ok(Applied::Refused(self.get(&transition.id).await?.map(Box::new)));
+        }
+        let place = self.places.of(&what, &transition.id, transition.to, transition.work.as_ref())?;
+        let write_id = new_write_id();
+        let update = update::build(&what, &transition, place, self.retention_seconds, &write_id)?;
+        let call = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .key(schema::KEY, AttributeValue::S(transition.id.as_str().to_owned()))
+            .update_expression(update.expression)
+            .condition_expression(update.condition)
+            .set_expression_attribute_names(Some(update.names))
+            .set_expression_attribute_values(Some(update.values))
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match call.send().await {
+            Ok(answer) => {
+                let row = answer.attributes.unwrap_or_default();
+                Ok(Applied::Done(Box::new(item::decode(&what, &row)?)))
+            }
+            Err(SdkError::ServiceError(e)) if e.err().is_conditional_check_failed_exception() => {
+                let UpdateItemError::ConditionalCheckFailedException(failed) = e.into_err() else {
+                    return Err(PortError::permanent(what, "the refusal changed its kind"));
+                };
+                let Some(present) = failed.item else {
+                    return Ok(Applied::Refused(self.get(&transition.id).await?.map(Box::new)));
+                };
+                let row = Box::new(item::decode(&what, &present)?);
+                Ok(if item::is_write(&present, &write_id) { Applied::Done(row) } else { Applied::Refused(Some(row)) })
+            }
+            Err(e) => Err(port_error(what, &e)),
+        }
+    }
+
+    /// Makes sure that [`Ledger::lanes`] will name the lane: one write per lane and process, before its first row.
+    async fn remember_lane(&self, lane: &Lane) -> PortResult<()> {
+        if self.remembered.lock().unwrap_or_else(PoisonError::into_inner).contains(lane) {
+            return Ok(());
+        }
+        self.client
+            .update_item()
+            .table_name(&self.table)
+            .key(schema::KEY, AttributeValue::S(schema::LANES_ID.to_owned()))
+            .update_expression("ADD #lanes :lane")
+            .expression_attribute_names("#lanes", LANES)
+            .expression_attribute_values(":lane", AttributeValue::Ss(vec![lane.as_str().to_owned()]))
+            .send()
+            .await
+            .map_err(|e| port_error(format!("dynamodb remember lane {lane} in {}", self.table), &e))?;
+        self.remembered.lock().unwrap_or_else(PoisonError::into_inner).insert(lane.clone());
+        Ok(())
+    }
+
+    async fn read(&self, what: &str, key: &str) -> PortResult<Option<Item>> {
+        let get = self.client.get_item().table_name(&self.table).consistent_read(true);
+        let answer =
+            get.key(schema::KEY, AttributeValue::S(key.to_owned())).send().await.map_err(|e| port_error(what, &e))?;
+        Ok(answer.item)
+    }
+}
+
+/// Names one write, so that it is known again.
+pub(super) fn new_write_id() -> String {
+    format!("{:016x}", fastrand::u64(..))
+}
+
+#[async_trait]
+impl Ledger for DynamoLedger {
+    async fn insert(&self, rows: Vec<(Row, Option<Work>)>) -> Vec<PortResult<Inserted>> {
+        stream::iter(rows).map(|(row, work)| self.insert_one(row, work)).buffered(CONCURRENT_CALLS).collect().await
+    }
+
+    async fn apply(&self, transitions: Vec<Transition>) -> Vec<PortResult<Applied>> {
+        stream::iter(transitions).map(|t| self.apply_one(t)).buffered(CONCURRENT_CALLS).collect().await
+    }
+
+    async fn get(&self, id: &RequestId) -> PortResult<Option<Row>> {
+        let what = self.what("read", id);
+        self.read(&what, id.as_str()).await?.map(|found| item::decode(&what, &found)).transpose()
+    }
+
+    /// Reads `limit` items of each shard and merges them; what the index does not show yet comes with the next read.
+    async fn list(&self, list: &WorkList, up_to: Option<&str>, limit: usize) -> PortResult<Vec<WorkItem>> {
+        lists::first(&self.client, &self.table, &self.places.keys(list), up_to, limit).await
+    }
+
+    async fn lanes(&self) -> PortResult<Vec<Lane>> {
+        let what = format!("dynamodb read lanes in {}", self.table);
+        let found = self.read(&what, schema::LANES_ID).await?;
+        match found.as_ref().and_then(|lanes| lanes.get(LANES)) {
+            Some(AttributeValue::Ss(lanes)) => lanes.iter().map(|text| item::lane(&what, text)).collect(),
+            Some(_) => Err(PortError::permanent(what, "the lanes are not a string set")),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Reads the work lists through, up to [`lists::MAX_COUNT_PAGES`] MB of each list and shard: beyond some hundred
+    /// thousand rows the counts are lower bounds. Final rows stand in no list and are not counted.
+    async fn counts(&self) -> PortResult<Counts> {
+        let mut keys = self.places.keys(&WorkList::Deferred);
+        keys.extend(self.places.keys(&WorkList::Held));
+        for lane in self.lanes().await? {
+            keys.extend(self.places.keys(&WorkList::Ready(lane)));
+        }
+        lists::count(&self.client, &self.table, &keys).await
+    }
+}

@@ -1,0 +1,215 @@
+//! A [`Transition`] as one conditional UpdateItem.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use super::item;
+use super::places::{Place, key_prefix, sort_key};
+use crate::aws::schema::requests as schema;
+use crate::ports::PortResult;
+use crate::ports::ledger::Transition;
+
+/// The parts of an UpdateItem call.
+#[derive(Debug)]
+pub struct Update {
+    pub expression: String,
+    pub condition: String,
+    pub names: HashMap<String, String>,
+    pub values: HashMap<String, AttributeValue>,
+}
+
+/// Collects clauses. Attributes are always named by `#<name>`, since many names are reserved words.
+#[derive(Default)]
+struct Clauses {
+    set: Vec<String>,
+    add: Vec<String>,
+    remove: Vec<String>,
+    conditions: Vec<String>,
+    names: HashMap<String, String>,
+    values: HashMap<String, AttributeValue>,
+}
+
+impl Clauses {
+    fn name(&mut self, attribute: &str) -> String {
+        let placeholder = format!("#{attribute}");
+        self.names.insert(placeholder.clone(), attribute.to_owned());
+        placeholder
+    }
+
+    fn value(&mut self, placeholder: &str, value: AttributeValue) -> String {
+        let placeholder = format!(":{placeholder}");
+        self.values.insert(placeholder.clone(), value);
+        placeholder
+    }
+
+    fn set(&mut self, attribute: &str, value: AttributeValue) {
+        let clause = format!("{} = {}", self.name(attribute), self.value(attribute, value));
+        self.set.push(clause);
+    }
+
+    fn add(&mut self, attribute: &str, amount: u32) {
+        if amount > 0 {
+            let clause = format!("{} {}", self.name(attribute), self.value(attribute, item::number(amount)));
+            self.add.push(clause);
+        }
+    }
+
+    fn remove(&mut self, attribute: &str) {
+        let clause = self.name(attribute);
+        self.remove.push(clause);
+    }
+
+    fn must_be(&mut self, attribute: &str, value: AttributeValue) {
+        let clause = format!("{} = {}", self.name(attribute), self.value(&format!("if_{attribute}"), value));
+        self.conditions.push(clause);
+    }
+
+    fn finish(self) -> Update {
+        let parts = [("SET", self.set), ("ADD", self.add), ("REMOVE", self.remove)];
+        let parts = parts.into_iter().filter(|(_, clauses)| !clauses.is_empty());
+        let expression: Vec<String> = parts.map(|(verb, clauses)| format!("{verb} {}", clauses.join(", "))).collect();
+        Update {
+            expression: expression.join(" "),
+            condition: self.conditions.join(" AND "),
+            names: self.names,
+            values: self.values,
+        }
+    }
+}
+
+/// Builds the call; `place` is where the row stands afterwards. `transition.from` must not be empty.
+pub fn build(
+    what: &str,
+    transition: &Transition,
+    place: Option<Place>,
+    retention_seconds: u64,
+    write_id: &str,
+) -> PortResult<Update> {
+    let mut clauses = Clauses::default();
+    guards(&mut clauses, transition);
+    clauses.set(item::WRITE_ID, item::text(write_id));
+    clauses.set(item::STATUS, item::text(transition.to.as_str()));
+    clauses.set(item::UPDATED_AT, item::time(transition.at));
+    match place {
+        Some(place) => {
+            clauses.set(schema::INDEX_KEY, item::text(place.list));
+            clauses.set(schema::INDEX_SORT, item::text(place.sort));
+        }
+        None => {
+            clauses.remove(schema::INDEX_KEY);
+            clauses.remove(schema::INDEX_SORT);
+            clauses.set(schema::TTL, item::expiry(transition.at, retention_seconds));
+        }
+    }
+    let patch = &transition.set;
+    if let Some(ticket) = &patch.ticket {
+        clauses.set(item::TICKET, item::text(ticket));
+    }
+    if let Some((claim, worker)) = &patch.claim {
+        clauses.set(item::CLAIM, item::text(claim));
+        clauses.set(item::WORKER, item::text(worker));
+        clauses.add(item::CLAIMS, 1);
+    }
+    clauses.add(item::ATTEMPTS, patch.add_attempts);
+    clauses.add(item::THROTTLES, patch.add_throttles);
+    let times = [
+        (item::QUEUED_AT, patch.queued_at),
+        (item::STARTED_AT, patch.started_at),
+        (item::NOT_BEFORE, patch.not_before),
+    ];
+    for (name, at) in times {
+        if let Some(at) = at {
+            clauses.set(name, item::time(at));
+        }
+    }
+    if let Some(note) = &patch.note {
+        let name = clauses.name(item::NOTES);
+        let none = clauses.value("no_notes", AttributeValue::L(Vec::new()));
+        let more = clauses.value(item::NOTES, AttributeValue::L(vec![item::note(note)]));
+        clauses.set.push(format!("{name} = list_append(if_not_exists({name}, {none}), {more})"));
+    }
+    if let Some(outcome) = &patch.outcome {
+        clauses.set(item::OUTCOME, item::json(what, outcome)?);
+    }
+    Ok(clauses.finish())
+}
+
+fn guards(clauses: &mut Clauses, transition: &Transition) {
+    let status = clauses.name(item::STATUS);
+    let from = transition.from.iter().enumerate();
+    let from: Vec<String> =
+        from.map(|(n, status)| clauses.value(&format!("from_{n}"), item::text(status.as_str()))).collect();
+    clauses.conditions.push(format!("{status} IN ({})", from.join(", ")));
+    if let Some(ticket) = &transition.if_ticket {
+        clauses.must_be(item::TICKET, item::text(ticket));
+    }
+    if let Some(claim) = &transition.if_claim {
+        clauses.must_be(item::CLAIM, item::text(claim));
+    }
+    if let Some(work) = &transition.if_work {
+        // By prefix: the row may stand in a shard from before the number of shards was raised.
+        let name = clauses.name(schema::INDEX_KEY);
+        let prefix = clauses.value("if_list", item::text(key_prefix(&work.list)));
+        clauses.conditions.push(format!("begins_with({name}, {prefix})"));
+        clauses.must_be(schema::INDEX_SORT, item::text(sort_key(&work.sort, &transition.id)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::ports::ledger::{Patch, Work, WorkList};
+    use crate::request::{Note, RequestId, Status};
+
+    fn transition(to: Status, set: Patch) -> Transition {
+        Transition {
+            id: RequestId::new("r-1").unwrap(),
+            from: &[Status::Received, Status::Queued],
+            if_ticket: Some("t".to_owned()),
+            if_claim: None,
+            if_work: Some(Work { list: WorkList::Deferred, sort: "5".to_owned() }),
+            to,
+            at: Timestamp(9000),
+            work: None,
+            set,
+        }
+    }
+
+    #[test]
+    fn placeholders_and_their_definitions_agree() {
+        let patch = Patch {
+            ticket: Some("t2".to_owned()),
+            claim: Some(("c".to_owned(), "w".to_owned())),
+            add_attempts: 1,
+            add_throttles: 2,
+            queued_at: Some(Timestamp(1)),
+            started_at: Some(Timestamp(2)),
+            not_before: Some(Timestamp(3)),
+            note: Some(Note { at: Timestamp(4), what: "x".to_owned() }),
+            outcome: None,
+        };
+        let place = Place { list: "held#1".to_owned(), sort: "7 r-1".to_owned() };
+        let update = build("t", &transition(Status::Running, patch), Some(place), 60, "w1").unwrap();
+        let used: std::collections::BTreeSet<&str> = update
+            .expression
+            .split(|c: char| " ,()=".contains(c))
+            .chain(update.condition.split(|c: char| " ,()=".contains(c)))
+            .filter(|word| word.starts_with(['#', ':']))
+            .collect();
+        let defined = update.names.keys().chain(update.values.keys()).map(String::as_str).collect();
+        assert_eq!(used, defined);
+        assert_eq!(update.values[":ticket"], item::text("t2"));
+        assert_eq!(update.values[":if_ticket"], item::text("t"));
+        assert_eq!(update.values[":if_list"], item::text("deferred#"));
+    }
+
+    #[test]
+    fn a_final_row_leaves_the_index_and_will_expire() {
+        let update = build("t", &transition(Status::Expired, Patch::default()), None, 60, "w1").unwrap();
+        assert!(update.expression.ends_with("REMOVE #work_list, #work_sort"), "{}", update.expression);
+        assert_eq!(update.values[":expires_at"], item::number(69));
+        assert!(!update.expression.contains("ADD"), "{}", update.expression);
+    }
+}

@@ -1,0 +1,70 @@
+//! The payload bucket: private, encrypted, TLS only.
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::error::{BuildError, SdkError};
+use aws_sdk_s3::types::{
+    BucketLocationConstraint, CreateBucketConfiguration, PublicAccessBlockConfiguration, ServerSideEncryption,
+    ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration, ServerSideEncryptionRule,
+};
+use serde_json::json;
+
+use super::tolerate;
+use crate::aws::errors::port_error;
+use crate::ports::{PortError, PortResult};
+
+/// Creates or completes the bucket `name` in `region`.
+pub async fn create(client: &Client, name: &str, region: &str) -> PortResult<()> {
+    let what = format!("s3 create bucket {name}");
+    // us-east-1 is S3's default and may not be named.
+    let location = (region != "us-east-1").then(|| {
+        CreateBucketConfiguration::builder().location_constraint(BucketLocationConstraint::from(region)).build()
+    });
+    match client.create_bucket().bucket(name).set_create_bucket_configuration(location).send().await {
+        Ok(_) => {}
+        Err(SdkError::ServiceError(e)) if e.err().is_bucket_already_owned_by_you() => {}
+        Err(e) => return Err(port_error(what, &e)),
+    }
+    tolerate(block_public_access(client, name).await);
+    tolerate(encrypt(client, name).await);
+    tolerate(require_tls(client, name).await);
+    Ok(())
+}
+
+async fn block_public_access(client: &Client, name: &str) -> PortResult<()> {
+    let block = PublicAccessBlockConfiguration::builder()
+        .block_public_acls(true)
+        .ignore_public_acls(true)
+        .block_public_policy(true)
+        .restrict_public_buckets(true)
+        .build();
+    let call = client.put_public_access_block().bucket(name).public_access_block_configuration(block);
+    call.send().await.map(drop).map_err(|e| port_error(format!("s3 block public access to {name}"), &e))
+}
+
+async fn encrypt(client: &Client, name: &str) -> PortResult<()> {
+    let what = format!("s3 set default encryption of {name}");
+    let configuration = || {
+        let default = ServerSideEncryptionByDefault::builder().sse_algorithm(ServerSideEncryption::Aes256).build()?;
+        let rule = ServerSideEncryptionRule::builder().apply_server_side_encryption_by_default(default).build();
+        ServerSideEncryptionConfiguration::builder().rules(rule).build()
+    };
+    let configuration = configuration().map_err(|e: BuildError| PortError::permanent(&what, e))?;
+    let call = client.put_bucket_encryption().bucket(name).server_side_encryption_configuration(configuration);
+    call.send().await.map(drop).map_err(|e| port_error(what, &e))
+}
+
+async fn require_tls(client: &Client, name: &str) -> PortResult<()> {
+    let policy = json!({
+        "Version": "2012-10-17",
+        "Statement": [{
+            "Sid": "TlsOnly",
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "s3:*",
+            "Resource": [format!("arn:aws:s3:::{name}"), format!("arn:aws:s3:::{name}/*")],
+            "Condition": { "Bool": { "aws:SecureTransport": "false" } },
+        }],
+    });
+    let call = client.put_bucket_policy().bucket(name).policy(policy.to_string());
+    call.send().await.map(drop).map_err(|e| port_error(format!("s3 require TLS of {name}"), &e))
+}

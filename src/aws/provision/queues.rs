@@ -1,0 +1,75 @@
+//! The five queues.
+
+use std::collections::HashMap;
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::error::SdkError;
+use aws_sdk_sqs::types::QueueAttributeName;
+
+use super::schema::{HOLD_MAX_RECEIVES, INPUT_MAX_RECEIVES, Names, RETENTION_SECONDS, VISIBILITY_SECONDS};
+use crate::aws::errors::port_error;
+use crate::ports::{PortError, PortResult};
+
+type Attributes = HashMap<QueueAttributeName, String>;
+
+/// Their URLs.
+pub struct Queues {
+    pub input: String,
+    pub input_dlq: String,
+    pub results: String,
+    pub hold: String,
+    pub hold_dlq: String,
+}
+
+/// Creates or completes all five.
+pub async fn create_all(client: &Client, names: &Names) -> PortResult<Queues> {
+    let input_dlq = create(client, &names.input_dlq, attributes(None)).await?;
+    let hold_dlq = create(client, &names.hold_dlq, attributes(None)).await?;
+    let input_redrive = Some((arn(client, &input_dlq).await?, INPUT_MAX_RECEIVES));
+    let hold_redrive = Some((arn(client, &hold_dlq).await?, HOLD_MAX_RECEIVES));
+    Ok(Queues {
+        input: create(client, &names.input_queue, attributes(input_redrive)).await?,
+        results: create(client, &names.results_queue, attributes(None)).await?,
+        hold: create(client, &names.hold_queue, attributes(hold_redrive)).await?,
+        input_dlq,
+        hold_dlq,
+    })
+}
+
+fn attributes(redrive: Option<(String, u32)>) -> Attributes {
+    let mut attributes = Attributes::from([
+        (QueueAttributeName::VisibilityTimeout, VISIBILITY_SECONDS.to_string()),
+        (QueueAttributeName::MessageRetentionPeriod, RETENTION_SECONDS.to_string()),
+        (QueueAttributeName::SqsManagedSseEnabled, "true".to_owned()),
+    ]);
+    if let Some((target, receives)) = redrive {
+        let policy = serde_json::json!({ "deadLetterTargetArn": target, "maxReceiveCount": receives.to_string() });
+        attributes.insert(QueueAttributeName::RedrivePolicy, policy.to_string());
+    }
+    attributes
+}
+
+/// A queue that is there gets the attributes again, so that an older one is brought up to date.
+async fn create(client: &Client, name: &str, attributes: Attributes) -> PortResult<String> {
+    let what = format!("sqs create queue {name}");
+    let url = match client.get_queue_url().queue_name(name).send().await {
+        Ok(found) => found.queue_url,
+        Err(SdkError::ServiceError(e)) if e.err().is_queue_does_not_exist() => {
+            let created = client.create_queue().queue_name(name).set_attributes(Some(attributes.clone())).send().await;
+            created.map_err(|e| port_error(&what, &e))?.queue_url
+        }
+        Err(e) => return Err(port_error(what, &e)),
+    };
+    let url = url.ok_or_else(|| PortError::permanent(&what, "the answer has no URL"))?;
+    let set = client.set_queue_attributes().queue_url(&url).set_attributes(Some(attributes)).send().await;
+    set.map_err(|e| port_error(what, &e))?;
+    Ok(url)
+}
+
+async fn arn(client: &Client, url: &str) -> PortResult<String> {
+    let what = format!("sqs read the ARN of {url}");
+    let call = client.get_queue_attributes().queue_url(url).attribute_names(QueueAttributeName::QueueArn);
+    let answer = call.send().await.map_err(|e| port_error(&what, &e))?;
+    let arn = answer.attributes.and_then(|mut a| a.remove(&QueueAttributeName::QueueArn));
+    arn.ok_or_else(|| PortError::permanent(what, "the answer has no ARN"))
+}

@@ -1,0 +1,155 @@
+//! The two tables.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::{BuildError, SdkError};
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, GlobalSecondaryIndex, IndexStatus, KeySchemaElement, KeyType,
+    PointInTimeRecoverySpecification, Projection, ProjectionType, ScalarAttributeType, TableDescription, TableStatus,
+    TimeToLiveSpecification,
+};
+
+use super::schema::{reporting as reports, requests as rows};
+use super::tolerate;
+use crate::aws::errors::port_error;
+use crate::ports::{PortError, PortResult};
+
+const POLL: Duration = Duration::from_millis(500);
+/// Ten minutes: an index on a large table takes its time.
+const MAX_POLLS: u32 = 1200;
+
+/// What a table is to be.
+pub struct Design {
+    name: String,
+    attributes: Vec<AttributeDefinition>,
+    keys: Vec<KeySchemaElement>,
+    index: Option<GlobalSecondaryIndex>,
+    ttl: &'static str,
+}
+
+/// The requests table named `name`.
+pub fn requests(name: &str) -> PortResult<Design> {
+    let design = || {
+        let index = GlobalSecondaryIndex::builder()
+            .index_name(rows::INDEX)
+            .set_key_schema(Some(vec![key(rows::INDEX_KEY, KeyType::Hash)?, key(rows::INDEX_SORT, KeyType::Range)?]))
+            .projection(
+                Projection::builder()
+                    .projection_type(ProjectionType::Include)
+                    .set_non_key_attributes(Some(rows::INDEX_INCLUDES.map(str::to_owned).to_vec()))
+                    .build(),
+            )
+            .build()?;
+        Ok(Design {
+            name: name.to_owned(),
+            attributes: vec![string(rows::KEY)?, string(rows::INDEX_KEY)?, string(rows::INDEX_SORT)?],
+            keys: vec![key(rows::KEY, KeyType::Hash)?],
+            index: Some(index),
+            ttl: rows::TTL,
+        })
+    };
+    design().map_err(|e: BuildError| PortError::permanent(format!("design of table {name}"), e))
+}
+
+/// The reporting table named `name`.
+pub fn reporting(name: &str) -> PortResult<Design> {
+    let design = || {
+        Ok(Design {
+            name: name.to_owned(),
+            attributes: vec![string(reports::KEY)?, string(reports::SORT)?],
+            keys: vec![key(reports::KEY, KeyType::Hash)?, key(reports::SORT, KeyType::Range)?],
+            index: None,
+            ttl: reports::TTL,
+        })
+    };
+    design().map_err(|e: BuildError| PortError::permanent(format!("design of table {name}"), e))
+}
+
+fn string(name: &str) -> Result<AttributeDefinition, BuildError> {
+    AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S).build()
+}
+
+fn key(name: &str, kind: KeyType) -> Result<KeySchemaElement, BuildError> {
+    KeySchemaElement::builder().attribute_name(name).key_type(kind).build()
+}
+
+/// Creates the table unless it is there, waits until it and its index are active, and switches time to live and backups on.
+pub async fn create(client: &Client, design: Design) -> PortResult<()> {
+    let what = format!("dynamodb create table {}", design.name);
+    let created = client
+        .create_table()
+        .table_name(&design.name)
+        .set_attribute_definitions(Some(design.attributes.clone()))
+        .set_key_schema(Some(design.keys.clone()))
+        .set_global_secondary_indexes(design.index.clone().map(|index| vec![index]))
+        .billing_mode(BillingMode::PayPerRequest)
+        .send()
+        .await;
+    match created {
+        Ok(_) => {}
+        Err(SdkError::ServiceError(e)) if e.err().is_resource_in_use_exception() => {}
+        Err(e) => return Err(port_error(what, &e)),
+    }
+    wait_until_active(client, &what, &design).await?;
+    tolerate(expire(client, &design).await);
+    tolerate(back_up(client, &design.name).await);
+    Ok(())
+}
+
+async fn wait_until_active(client: &Client, what: &str, design: &Design) -> PortResult<()> {
+    for _ in 0..MAX_POLLS {
+        let answer = client.describe_table().table_name(&design.name).send().await.map_err(|e| port_error(what, &e))?;
+        if let Some(table) = answer.table {
+            check(what, design, &table)?;
+            if is_active(&table) {
+                return Ok(());
+            }
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    Err(PortError::transient(what, "the table is still not active; run this again later"))
+}
+
+fn is_active(table: &TableDescription) -> bool {
+    let indexes = table.global_secondary_indexes();
+    table.table_status() == Some(&TableStatus::Active)
+        && indexes.iter().all(|index| index.index_status().is_none_or(|s| *s == IndexStatus::Active))
+}
+
+/// A table of that name with other keys is somebody else's.
+fn check(what: &str, design: &Design, table: &TableDescription) -> PortResult<()> {
+    if table.key_schema() != design.keys {
+        return Err(PortError::permanent(what, "a table of that name is there with other keys; choose another prefix"));
+    }
+    let Some(index) = &design.index else { return Ok(()) };
+    let found = table.global_secondary_indexes().iter().find(|i| i.index_name() == Some(index.index_name()));
+    match found {
+        Some(found) if found.key_schema() == index.key_schema() => Ok(()),
+        _ => {
+            let why = format!("the table is there without its index {}; choose another prefix", index.index_name());
+            Err(PortError::permanent(what, why))
+        }
+    }
+}
+
+async fn expire(client: &Client, design: &Design) -> PortResult<()> {
+    let what = format!("dynamodb set time to live of {}", design.name);
+    let describe = client.describe_time_to_live().table_name(&design.name).send().await;
+    let present = describe.map_err(|e| port_error(&what, &e))?.time_to_live_description;
+    if present.is_some_and(|ttl| ttl.attribute_name() == Some(design.ttl)) {
+        return Ok(());
+    }
+    let ttl = TimeToLiveSpecification::builder().enabled(true).attribute_name(design.ttl).build();
+    let ttl = ttl.map_err(|e| PortError::permanent(&what, e))?;
+    let update = client.update_time_to_live().table_name(&design.name).time_to_live_specification(ttl);
+    update.send().await.map(drop).map_err(|e| port_error(what, &e))
+}
+
+async fn back_up(client: &Client, name: &str) -> PortResult<()> {
+    let what = format!("dynamodb switch on point-in-time recovery of {name}");
+    let recovery = PointInTimeRecoverySpecification::builder().point_in_time_recovery_enabled(true).build();
+    let recovery = recovery.map_err(|e| PortError::permanent(&what, e))?;
+    let update = client.update_continuous_backups().table_name(name).point_in_time_recovery_specification(recovery);
+    update.send().await.map(drop).map_err(|e| port_error(what, &e))
+}

@@ -1,0 +1,95 @@
+//! Names of tables, keys, indexes and of what `init` creates, in one place: Terraform and CDK are checked against it.
+
+/// Keys, index and reserved ids of the requests table.
+pub mod requests {
+    /// Partition key, a string: the request id, or a reserved id below (request ids cannot contain `#`).
+    pub const KEY: &str = "request_id";
+    /// The index of the work lists and of the registers' names.
+    pub const INDEX: &str = "work-index";
+    /// The index's partition key, a string: `<list>#<shard>`, or [`REGISTERS_LIST`]. Absent from final rows.
+    pub const INDEX_KEY: &str = "work_list";
+    /// The index's sort key, a string: `<sort> <request id>`, or a register's name.
+    pub const INDEX_SORT: &str = "work_sort";
+    /// What the index carries besides the keys (projection INCLUDE). These change only when the row changes its place,
+    /// which writes to the index anyway.
+    pub const INDEX_INCLUDES: [&str; 5] = ["lane", "rank", "estimate_input", "estimate_output", "status"];
+    /// Time to live, epoch seconds; set on final rows only.
+    pub const TTL: &str = "expires_at";
+    /// Reserved id of the item that remembers every lane.
+    pub const LANES_ID: &str = "lanes#all";
+    /// Prefix of the reserved ids of registers.
+    pub const REGISTER_PREFIX: &str = "register#";
+    /// Where registers stand in the index.
+    pub const REGISTERS_LIST: &str = "registers";
+}
+
+/// Keys of the reporting table. Its other attributes are the columns of [`crate::ports::ReportRow`].
+pub mod reporting {
+    /// Partition key, a string: the UTC day `2026-11-21`.
+    pub const KEY: &str = "day";
+    /// Sort key, a string: `<finished_at>#<request_id>`.
+    pub const SORT: &str = "finished_key";
+    /// Time to live, epoch seconds.
+    pub const TTL: &str = "expires_at";
+}
+
+/// CloudWatch namespace of all metrics.
+pub const METRICS_NAMESPACE: &str = "Smoother";
+
+/// Receives after which the hold queue gives a message up.
+pub const HOLD_MAX_RECEIVES: u32 = 3;
+/// Receives after which the input queue gives a message up.
+pub const INPUT_MAX_RECEIVES: u32 = 5;
+/// Visibility timeout of all queues, seconds.
+pub const VISIBILITY_SECONDS: u32 = 60;
+/// Retention of all queues, seconds: 14 days, SQS's most.
+pub const RETENTION_SECONDS: u32 = 1_209_600;
+
+/// The names of everything under one prefix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    /// What producers send to.
+    pub input_queue: String,
+    /// Where undecodable deliveries of the input queue end.
+    pub input_dlq: String,
+    /// What consumers receive from.
+    pub results_queue: String,
+    /// What is called next.
+    pub hold_queue: String,
+    /// Where poison hold messages end.
+    pub hold_dlq: String,
+    /// Rows, work lists, registers.
+    pub requests_table: String,
+    /// Finished requests for analysts.
+    pub reporting_table: String,
+    /// On-call's topic.
+    pub topic: String,
+    bucket_stem: String,
+}
+
+impl Names {
+    /// The default prefix.
+    pub const PREFIX: &str = "smoother";
+
+    /// The names under `prefix`.
+    #[must_use]
+    pub fn new(prefix: &str) -> Self {
+        Self {
+            input_queue: format!("{prefix}-input"),
+            input_dlq: format!("{prefix}-input-dlq"),
+            results_queue: format!("{prefix}-bedrock-results"),
+            hold_queue: format!("{prefix}-hold-next-batch"),
+            hold_dlq: format!("{prefix}-hold-next-batch-dlq"),
+            requests_table: format!("{prefix}-requests"),
+            reporting_table: format!("{prefix}-reporting"),
+            topic: format!("{prefix}-alarms"),
+            bucket_stem: format!("{prefix}-bedrock-calls"),
+        }
+    }
+
+    /// The payload bucket; bucket names are shared by the whole world, hence the account's number.
+    #[must_use]
+    pub fn bucket(&self, account_id: &str) -> String {
+        format!("{}-{account_id}", self.bucket_stem)
+    }
+}
