@@ -3,13 +3,13 @@
 pub mod aws;
 pub mod clock;
 pub mod config;
+pub mod local;
 pub mod models;
 mod nearest;
 pub mod pipeline;
-pub mod local;
 pub mod ports;
 pub mod request;
 pub mod retry;
 pub mod shutdown;
-pub mod worker;
 pub mod simulator;
+pub mod worker;

@@ -41,7 +41,9 @@ impl Policy {
         let allowed = match error.class {
             // Throttles are the lane's business: it pauses, and the request keeps its place.
             CallErrorClass::ThrottledRequests | CallErrorClass::ThrottledTokens => return Next::Again(Duration::ZERO),
-            CallErrorClass::ThrottledDay => return Next::Defer(error.retry_after.unwrap_or(SLOW_DELAY).max(SLOW_DELAY)),
+            CallErrorClass::ThrottledDay => {
+                return Next::Defer(error.retry_after.unwrap_or(SLOW_DELAY).max(SLOW_DELAY));
+            }
             CallErrorClass::NotReady | CallErrorClass::Unavailable | CallErrorClass::Server => self.max_attempts,
             CallErrorClass::ModelTimeout | CallErrorClass::Transport => self.max_attempts.min(MAX_UNANSWERED),
             CallErrorClass::Final => return Next::GiveUp,

@@ -120,7 +120,13 @@ impl Worker {
         writers.spawn(serve_alerts);
         writers.spawn(serve_records);
         let mut background = JoinSet::new();
-        background.spawn(beat(Arc::clone(&fleet), member, gate.clone(), recorder.clone(), settings.call.max_concurrent));
+        background.spawn(beat(
+            Arc::clone(&fleet),
+            member,
+            gate.clone(),
+            recorder.clone(),
+            settings.call.max_concurrent,
+        ));
         background.spawn(deliver_metrics(ports.clone(), Arc::clone(&tally), gate.clone(), clock.clone()));
         if settings.until_idle {
             background.spawn(stop_when_idle(ports.clone(), stop.intake.clone(), recorder.clone()));

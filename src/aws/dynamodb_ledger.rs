@@ -23,7 +23,7 @@ use super::errors::port_error;
 use super::schema::requests as schema;
 use crate::ports::ledger::{Applied, Counts, Inserted, Ledger, Transition, Work, WorkItem, WorkList};
 use crate::ports::{PortError, PortResult};
-use crate::request::{Lane, RequestId, Row};
+use crate::request::{Lane, RequestId, Row, Status};
 use item::Item;
 use places::Places;
 
@@ -199,14 +199,19 @@ impl Ledger for DynamoLedger {
         }
     }
 
-    /// Reads the work lists through, up to [`lists::MAX_COUNT_PAGES`] MB of each list and shard: beyond some hundred
-    /// thousand rows the counts are lower bounds. Final rows stand in no list and are not counted.
+    /// Counts the work lists, up to [`lists::MAX_COUNT_PAGES`] MB of each list and shard: beyond some hundred thousand
+    /// rows the counts are lower bounds. Final rows stand in no list and are not counted, and held rows count as
+    /// queued, running or not: the index does not carry the status, which would cost a write for every claim.
     async fn counts(&self) -> PortResult<Counts> {
-        let mut keys = self.places.keys(&WorkList::Deferred);
-        keys.extend(self.places.keys(&WorkList::Held));
+        let mut received = self.places.keys(&WorkList::Deferred);
         for lane in self.lanes().await? {
-            keys.extend(self.places.keys(&WorkList::Ready(lane)));
+            received.extend(self.places.keys(&WorkList::Ready(lane)));
         }
-        lists::count(&self.client, &self.table, &keys).await
+        let held = self.places.keys(&WorkList::Held);
+        let (received, held) = tokio::try_join!(
+            lists::count(&self.client, &self.table, &received),
+            lists::count(&self.client, &self.table, &held),
+        )?;
+        Ok(Counts { by_status: [(Status::Received, received), (Status::Queued, held)].into() })
     }
 }

@@ -12,7 +12,7 @@ pub mod requests {
     pub const INDEX_SORT: &str = "work_sort";
     /// What the index carries besides the keys (projection INCLUDE). These change only when the row changes its place,
     /// which writes to the index anyway.
-    pub const INDEX_INCLUDES: [&str; 5] = ["lane", "rank", "estimate_input", "estimate_output", "status"];
+    pub const INDEX_INCLUDES: [&str; 4] = ["lane", "rank", "estimate_input", "estimate_output"];
     /// Time to live, epoch seconds; set on final rows only.
     pub const TTL: &str = "expires_at";
     /// Reserved id of the item that remembers every lane.

@@ -94,8 +94,7 @@ impl Ledger for LocalLedger {
 
 const LIST: &str = "SELECT request_id, work_sort, lane, rank, input_tokens, max_output_tokens FROM requests
      WHERE work_list = ?1 ORDER BY work_sort, request_id LIMIT ?2";
-const LIST_UP_TO: &str =
-    "SELECT request_id, work_sort, lane, rank, input_tokens, max_output_tokens FROM requests
+const LIST_UP_TO: &str = "SELECT request_id, work_sort, lane, rank, input_tokens, max_output_tokens FROM requests
      WHERE work_list = ?1 AND work_sort <= ?3 ORDER BY work_sort, request_id LIMIT ?2";
 
 fn item(row: &rusqlite::Row<'_>) -> Result<WorkItem, Fault> {

@@ -48,7 +48,13 @@ impl Alerter {
     }
 
     /// Tells on-call, unless it was told of the same condition within the cooldown; then it is counted.
-    pub fn tell(&self, severity: Severity, key: impl Into<String>, subject: impl Into<String>, body: impl Into<String>) {
+    pub fn tell(
+        &self,
+        severity: Severity,
+        key: impl Into<String>,
+        subject: impl Into<String>,
+        body: impl Into<String>,
+    ) {
         let news = News { key: key.into(), severity, subject: subject.into(), body: body.into() };
         if self.news.try_send(news).is_err() {
             tracing::debug!("an alert was dropped: too many wait already");
@@ -118,7 +124,11 @@ fn forget_oldest(conditions: &mut HashMap<String, Condition>) {
 
 /// Tries three times; an alert that cannot be delivered is logged and must not hold up the next one.
 async fn publish(alerts: &dyn Alerts, clock: &Clock, news: &News, count: u64) {
-    let body = if count > 1 { format!("{}\nHappened {count} times since the last alert.", news.body) } else { news.body.clone() };
+    let body = if count > 1 {
+        format!("{}\nHappened {count} times since the last alert.", news.body)
+    } else {
+        news.body.clone()
+    };
     let alert = Alert {
         key: news.key.clone(),
         severity: news.severity,
@@ -130,7 +140,9 @@ async fn publish(alerts: &dyn Alerts, clock: &Clock, news: &News, count: u64) {
     for delay in [200, 1_000, 0] {
         match alerts.publish(&alert).await {
             Ok(()) => return,
-            Err(error) if delay == 0 => tracing::error!(%error, key = alert.key, subject = alert.subject, "could not deliver an alert"),
+            Err(error) if delay == 0 => {
+                tracing::error!(%error, key = alert.key, subject = alert.subject, "could not deliver an alert")
+            }
             Err(_) => tokio::time::sleep(Duration::from_millis(delay)).await,
         }
     }

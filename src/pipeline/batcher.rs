@@ -98,7 +98,10 @@ mod tests {
         let (batcher, serve) = Batcher::new(gathering, move |batch: Vec<u32>| {
             seen.lock().unwrap().push(batch.len());
             async move {
-                batch.into_iter().map(|n| if n == 13 { Err(PortError::permanent("write", n)) } else { Ok(()) }).collect()
+                batch
+                    .into_iter()
+                    .map(|n| if n == 13 { Err(PortError::permanent("write", n)) } else { Ok(()) })
+                    .collect()
             }
         });
         let writes = (0..25).map(|n| {

@@ -361,7 +361,9 @@ impl Caller {
         let failure = if lost >= lifecycle::MAX_LOST_CLAIMS {
             Failure {
                 kind: lifecycle::POISON.to_owned(),
-                message: format!("{lost} workers started this request and were gone before it ended; it is not tried again"),
+                message: format!(
+                    "{lost} workers started this request and were gone before it ended; it is not tried again"
+                ),
                 retryable: false,
                 field: None,
             }
@@ -372,7 +374,8 @@ impl Caller {
             }
             Failure {
                 kind: "PayloadMissing".to_owned(),
-                message: "the stored request body is gone; was it deleted, or did the bucket's lifecycle end it?".to_owned(),
+                message: "the stored request body is gone; was it deleted, or did the bucket's lifecycle end it?"
+                    .to_owned(),
                 retryable: true,
                 field: None,
             }

@@ -23,8 +23,8 @@ use crate::ports::payloads::{Fetched, ForeignObject};
 use crate::ports::{Delivery, Inserted, Ledger, Payloads, PortError, PortResult, PutKind, Queue, Work};
 use crate::request::message::{self, Fault, Invalid, Limits, Submission, Target};
 use crate::request::{
-    Estimate, Failure, Lane, Metadata, ModelId, Operation, Outcome, PayloadRef, Priority, Request, RequestId, Row, Status,
-    StoredResult, Tenant, pointer,
+    Estimate, Failure, Lane, Metadata, ModelId, Operation, Outcome, PayloadRef, Priority, Request, RequestId, Row,
+    Status, StoredResult, Tenant, pointer,
 };
 use crate::retry;
 
@@ -320,15 +320,17 @@ impl Ingest {
             return Err(fault("s3BucketName", reason));
         }
         let limit = self.settings.limits.message_bytes;
-        let fetched = retry::until_done(
-            |e| self.recorder.port_failed(e),
-            || self.payloads.fetch_foreign(object, limit),
-        )
-        .await;
+        let fetched =
+            retry::until_done(|e| self.recorder.port_failed(e), || self.payloads.fetch_foreign(object, limit)).await;
         match fetched {
             Fetched::Bytes(bytes) => Ok(bytes),
-            Fetched::Missing => Err(fault("s3Key", format!("there is no object {:?} in bucket {:?}", shown(&object.key), shown(&object.bucket)))),
-            Fetched::TooLarge(bytes) => Err(fault("s3Key", format!("the object has {bytes} bytes; at most {limit} are taken"))),
+            Fetched::Missing => Err(fault(
+                "s3Key",
+                format!("there is no object {:?} in bucket {:?}", shown(&object.key), shown(&object.bucket)),
+            )),
+            Fetched::TooLarge(bytes) => {
+                Err(fault("s3Key", format!("the object has {bytes} bytes; at most {limit} are taken")))
+            }
             Fetched::Denied(why) => Err(fault("s3Key", format!("the object may not be read: {why}"))),
         }
     }
@@ -462,4 +464,3 @@ fn short(hash: &str) -> &str {
 fn shown(text: &str) -> String {
     text.chars().take(128).collect()
 }
-

@@ -17,7 +17,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::ports::ledger::Patch;
 use crate::ports::{Transition, Work, WorkList};
-use crate::request::{Lane, Note, Outcome, RequestId, Request, Row, Status};
+use crate::request::{Lane, Note, Outcome, Request, RequestId, Row, Status};
 
 /// A new random token: 16 hex digits.
 #[must_use]
@@ -123,11 +123,7 @@ pub fn claim(id: RequestId, ticket: &str, claim: &str, worker: &str, overdue: Ti
         to: Status::Running,
         at,
         work: Some(held(overdue)),
-        set: Patch {
-            claim: Some((claim.to_owned(), worker.to_owned())),
-            add_claims: 1,
-            ..Patch::default()
-        },
+        set: Patch { claim: Some((claim.to_owned(), worker.to_owned())), add_claims: 1, ..Patch::default() },
     }
 }
 

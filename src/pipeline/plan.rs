@@ -334,7 +334,8 @@ impl Planner {
     /// What a lane can start within the window; with several lanes never all there is.
     fn lane_cap(&self, lane: &Lane, several: bool) -> usize {
         let quota = self.context.catalog.admitted(&lane.model()).quota;
-        let average = self.context.tally.average_call().unwrap_or(self.settings.average_duration).as_secs_f64().max(0.01);
+        let average =
+            self.context.tally.average_call().unwrap_or(self.settings.average_duration).as_secs_f64().max(0.01);
         let by_concurrency = f64::from(self.settings.max_concurrent) * 60.0 / average;
         let per_minute = quota.requests_per_minute.map_or(by_concurrency, |rpm| rpm.min(by_concurrency));
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]

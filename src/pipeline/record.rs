@@ -18,7 +18,9 @@ use super::lifecycle::{self, Calls};
 use super::tally::Tally;
 use crate::clock::Clock;
 use crate::models::Catalog;
-use crate::ports::{Answer, Applied, Ledger, Outgoing, Payloads, PortError, Ports, PutKind, ReportRow, Severity, Transition};
+use crate::ports::{
+    Answer, Applied, Ledger, Outgoing, Payloads, PortError, Ports, PutKind, ReportRow, Severity, Transition,
+};
 use crate::request::{Failure, Metadata, Outcome, Row, Status, StoredResult, Usage};
 use crate::retry;
 

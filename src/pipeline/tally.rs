@@ -104,7 +104,9 @@ impl Tally {
             c.add("BedrockCalls", lane(), Unit::Count, 1.0);
             match failure {
                 None => {}
-                Some(CallErrorClass::ThrottledRequests | CallErrorClass::ThrottledTokens | CallErrorClass::ThrottledDay) => {
+                Some(
+                    CallErrorClass::ThrottledRequests | CallErrorClass::ThrottledTokens | CallErrorClass::ThrottledDay,
+                ) => {
                     c.total.throttled += 1;
                     c.add("ThrottledCalls", lane(), Unit::Count, 1.0);
                 }

@@ -207,6 +207,7 @@ pub mod tests {
             request: Request {
                 id: RequestId::new("r-1").unwrap(),
                 content_hash: "0f".repeat(32),
+                message_id: "m-1".to_owned(),
                 lane: Lane::new("default", "us-east-1", &model_id),
                 model_id,
                 use_case: Some("summaries".to_owned()),

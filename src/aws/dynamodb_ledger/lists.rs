@@ -1,7 +1,7 @@
 //! Reading work lists from the index: every shard at once, merged in order.
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{AttributeValue, Select};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::CONCURRENT_CALLS;
@@ -10,7 +10,7 @@ use super::places::{sort_of, upper_bound};
 use crate::aws::errors::port_error;
 use crate::aws::schema::requests as schema;
 use crate::ports::PortResult;
-use crate::ports::ledger::{Counts, WorkItem};
+use crate::ports::ledger::WorkItem;
 use crate::request::RequestId;
 
 /// Pages of 1 MB that are counted of one list and shard.
@@ -90,25 +90,19 @@ fn work_item(what: &str, found: &Item) -> PortResult<WorkItem> {
         lane: item::lane(what, &need(item::LANE)?)?,
         rank: need(item::RANK)?,
         estimate: fields.estimate()?,
-        status: fields.status()?,
     })
 }
 
-/// Rows by status over the lists with these partition keys.
-pub async fn count(client: &Client, table: &str, keys: &[String]) -> PortResult<Counts> {
+/// How many rows stand in the lists with these partition keys.
+pub async fn count(client: &Client, table: &str, keys: &[String]) -> PortResult<u64> {
     let queries: Vec<_> = keys.iter().map(|key| count_shard(client, table, key)).collect();
-    let counted: Vec<_> = stream::iter(queries).buffer_unordered(CONCURRENT_CALLS).try_collect().await?;
-    let mut total = Counts::default();
-    for (status, rows) in counted.into_iter().flat_map(|counts| counts.by_status) {
-        *total.by_status.entry(status).or_default() += rows;
-    }
-    Ok(total)
+    let counted: Vec<u64> = stream::iter(queries).buffer_unordered(CONCURRENT_CALLS).try_collect().await?;
+    Ok(counted.into_iter().sum())
 }
 
-/// Asks for nothing but the status: DynamoDB charges what it would for a bare count, and a list may hold several.
-async fn count_shard(client: &Client, table: &str, key: &str) -> PortResult<Counts> {
+async fn count_shard(client: &Client, table: &str, key: &str) -> PortResult<u64> {
     let what = format!("dynamodb count {key} of {table}");
-    let mut counts = Counts::default();
+    let mut count = 0;
     let mut start: Option<Item> = None;
     for _ in 0..MAX_COUNT_PAGES {
         let answer = client
@@ -116,29 +110,26 @@ async fn count_shard(client: &Client, table: &str, key: &str) -> PortResult<Coun
             .table_name(table)
             .index_name(schema::INDEX)
             .key_condition_expression("#list = :list")
-            .projection_expression("#status")
+            .select(Select::Count)
             .expression_attribute_names("#list", schema::INDEX_KEY)
-            .expression_attribute_names("#status", item::STATUS)
             .expression_attribute_values(":list", AttributeValue::S(key.to_owned()))
             .set_exclusive_start_key(start.take())
             .send()
             .await
             .map_err(|e| port_error(&what, &e))?;
-        for found in answer.items.unwrap_or_default() {
-            *counts.by_status.entry(Fields { what: &what, item: &found }.status()?).or_default() += 1;
-        }
+        count += u64::try_from(answer.count).unwrap_or_default();
         match answer.last_evaluated_key {
             Some(last) => start = Some(last),
             None => break,
         }
     }
-    Ok(counts)
+    Ok(count)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::{Estimate, Lane, ModelId, Status};
+    use crate::request::{Estimate, Lane, ModelId};
 
     fn at(sort: &str, id: &str) -> WorkItem {
         WorkItem {
@@ -147,7 +138,6 @@ mod tests {
             lane: Lane::new("default", "us-east-1", &ModelId::new("m").unwrap()),
             rank: "1".to_owned(),
             estimate: Estimate::default(),
-            status: Status::Received,
         }
     }
 

@@ -48,8 +48,8 @@ impl Clauses {
         self.set.push(clause);
     }
 
-    fn add(&mut self, attribute: &str, amount: u32) {
-        if amount > 0 {
+    fn add(&mut self, attribute: &str, amount: i64) {
+        if amount != 0 {
             let clause = format!("{} {}", self.name(attribute), self.value(attribute, item::number(amount)));
             self.add.push(clause);
         }
@@ -109,10 +109,10 @@ pub fn build(
     if let Some((claim, worker)) = &patch.claim {
         clauses.set(item::CLAIM, item::text(claim));
         clauses.set(item::WORKER, item::text(worker));
-        clauses.add(item::CLAIMS, 1);
     }
-    clauses.add(item::ATTEMPTS, patch.add_attempts);
-    clauses.add(item::THROTTLES, patch.add_throttles);
+    clauses.add(item::CLAIMS, patch.add_claims.into());
+    clauses.add(item::ATTEMPTS, patch.add_attempts.into());
+    clauses.add(item::THROTTLES, patch.add_throttles.into());
     let times = [
         (item::QUEUED_AT, patch.queued_at),
         (item::STARTED_AT, patch.started_at),
@@ -182,6 +182,7 @@ mod tests {
         let patch = Patch {
             ticket: Some("t2".to_owned()),
             claim: Some(("c".to_owned(), "w".to_owned())),
+            add_claims: -1,
             add_attempts: 1,
             add_throttles: 2,
             queued_at: Some(Timestamp(1)),

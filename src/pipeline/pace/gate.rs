@@ -143,7 +143,8 @@ impl Gate {
             }
             if let Some((waiter, hold)) = lane.admit_head(now) {
                 state_ref.in_flight += 1;
-                let permit = Permit { shared: Arc::clone(&self.0), lane: name.clone(), hold: Some(hold), called: false };
+                let permit =
+                    Permit { shared: Arc::clone(&self.0), lane: name.clone(), hold: Some(hold), called: false };
                 granted.push((waiter.reply, permit));
             }
             note_readiness(&name, lane, now, &mut ready, &mut next);
@@ -321,14 +322,19 @@ mod tests {
             self.level = (self.level + (now - self.at).as_secs_f64() * self.per_minute / 60.0).min(self.per_minute);
             self.at = now;
             let admitted = self.level >= reserve;
-            if admitted { self.level -= reserve } else { self.refused += 1 }
+            if admitted {
+                self.level -= reserve
+            } else {
+                self.refused += 1
+            }
             admitted
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_refilling_quota_is_filled_and_never_overrun() {
-        let limits = LaneLimits { tokens_per_minute: Some(300_000.0), requests_per_minute: Some(500.0), burndown: 5.0, ..FREE };
+        let limits =
+            LaneLimits { tokens_per_minute: Some(300_000.0), requests_per_minute: Some(500.0), burndown: 5.0, ..FREE };
         let gate = Gate::new(30);
         let _dispatcher = served(&gate);
         let server = Bucket { level: 300_000.0, at: Instant::now(), per_minute: 300_000.0, refused: 0 };

@@ -240,7 +240,8 @@ impl LaneState {
             }
             CallErrorClass::Unavailable => {
                 self.book(hold, 0.0, now);
-                let due = self.capacity_cut.is_none_or(|last| now.saturating_duration_since(last) >= Duration::from_secs(5));
+                let due =
+                    self.capacity_cut.is_none_or(|last| now.saturating_duration_since(last) >= Duration::from_secs(5));
                 if due {
                     self.capacity = Some((f64::from(self.in_flight + 1) * 0.7).max(1.0));
                     self.capacity_cut = Some(now);
