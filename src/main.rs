@@ -1,1 +1,7 @@
-fn main() {}
+//! The `smoother` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    smoother::cli::main()
+}

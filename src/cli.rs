@@ -1,0 +1,141 @@
+//! The command line: one subcommand a file. The only place that prints, and the one that chooses adapters.
+
+mod check_config;
+mod demo;
+mod init;
+mod place;
+mod results;
+mod run;
+mod simulate;
+mod status;
+mod submit;
+mod summary;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::config::Faults;
+use crate::ports::PortError;
+
+/// Keeps Amazon Bedrock busy and never overrun: a ranked, paced, exactly accounted worker.
+#[derive(Debug, Parser)]
+#[command(name = "smoother", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Shows it all on this machine: a simulated Bedrock, 300 mixed requests, a summary
+    Demo(demo::Args),
+    /// Works: drains the input queue, ranks, paces, calls Bedrock, delivers results
+    Run(run::Args),
+    /// Sends requests from a JSONL file to the input queue
+    Submit(submit::Args),
+    /// Shows queues, lanes and workers, or one request and why it waits
+    Status(status::Args),
+    /// Drains the results queue to JSONL
+    Results(results::Args),
+    /// Prints the effective settings and where each came from, or everything that is wrong
+    CheckConfig(check_config::Args),
+    /// Creates queues, tables, bucket and topic for development; deploy with Terraform or CDK
+    Init(init::Args),
+    /// Serves a simulated Bedrock over HTTP
+    SimulateBedrock(simulate::Args),
+}
+
+/// What ends a command early. Printed once, by [`main`].
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("the configuration is not right:\n{0}")]
+    Config(#[from] Faults),
+    #[error("cannot {0}")]
+    Port(#[from] PortError),
+    #[error("{what}: {why}")]
+    Io { what: String, why: std::io::Error },
+    /// Said in full already, or in words of its own.
+    #[error("{0}")]
+    Said(String),
+}
+
+impl Error {
+    fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let what = what.into();
+        move |why| Self::Io { what, why }
+    }
+}
+
+type Done = Result<ExitCode, Error>;
+
+/// Parses the command line, runs the command, prints what went wrong.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let quiet = matches!(cli.command, Command::Demo(_) | Command::Submit(_) | Command::Status(_) | Command::Results(_));
+    log_to_stderr(if quiet { LevelFilter::ERROR } else { LevelFilter::INFO });
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&Error::io("start the runtime")(error)),
+    };
+    let done = runtime.block_on(Box::pin(dispatch(cli.command)));
+    // Nothing of value runs in the background any more: whatever a command needs, it has waited for.
+    runtime.shutdown_background();
+    done.unwrap_or_else(|error| fail(&error))
+}
+
+async fn dispatch(command: Command) -> Done {
+    match command {
+        Command::Demo(args) => demo::demo(args).await,
+        Command::Run(args) => run::run(args).await,
+        Command::Submit(args) => submit::submit(args).await,
+        Command::Status(args) => status::status(args).await,
+        Command::Results(args) => results::results(args).await,
+        Command::CheckConfig(args) => check_config::check_config(&args),
+        Command::Init(args) => init::init(args).await,
+        Command::SimulateBedrock(args) => simulate::simulate(args).await,
+    }
+}
+
+fn fail(error: &Error) -> ExitCode {
+    say(&format!("smoother: {error}"));
+    ExitCode::FAILURE
+}
+
+/// Logs go to stderr: readable on a terminal, one JSON object a line elsewhere. `SMOOTHER_LOG` sets the level
+/// (`debug`, `warn`, `smoother::pipeline=debug`).
+fn log_to_stderr(level: LevelFilter) {
+    let filter = EnvFilter::builder().with_default_directive(level.into()).with_env_var("SMOOTHER_LOG").from_env_lossy();
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if std::io::stderr().is_terminal() {
+        logs.with_target(false).init();
+    } else {
+        logs.json().flatten_event(true).init();
+    }
+}
+
+/// A line for people, on stderr.
+#[expect(clippy::print_stderr, reason = "the command line speaks here")]
+fn say(line: &str) {
+    eprintln!("{line}");
+}
+
+/// A line of output, on stdout. A reader that has left (`| head`) ends the command quietly.
+fn print(text: &str) -> Result<(), Error> {
+    use std::io::Write;
+    writeln!(std::io::stdout(), "{text}").map_err(Error::io("write to stdout"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_holds_together() {
+        super::Cli::command().debug_assert();
+    }
+}

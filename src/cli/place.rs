@@ -1,0 +1,124 @@
+//! Where a command works: a directory on this machine, or AWS. The one place that chooses adapters.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+
+use crate::aws::bedrock::{self, Bedrock};
+use crate::aws::clients;
+use crate::clock::Clock;
+use crate::config::{Config, Loaded, Sources};
+use crate::ports::{Model, Ports};
+use crate::{aws, local};
+
+use super::Error;
+
+/// Settings from a file and from flags.
+#[derive(Clone, Debug, Args)]
+pub struct ConfigArgs {
+    /// Settings file (TOML); smoother.example.toml shows all of them
+    #[arg(long, value_name = "FILE", env = "SMOOTHER_CONFIG")]
+    config: Option<PathBuf>,
+    /// One setting, above file and environment; may be repeated
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = assignment)]
+    set: Vec<(String, String)>,
+}
+
+/// Settings, and whether to work in a directory instead of on AWS.
+#[derive(Clone, Debug, Args)]
+pub struct PlaceArgs {
+    /// Work in this directory (SQLite and files, created as needed) instead of on AWS
+    #[arg(long, value_name = "DIR", env = "SMOOTHER_LOCAL")]
+    local: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+fn assignment(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.rsplit_once('=').ok_or("expected NAME=VALUE, such as max_attempts=3")?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+/// An open place.
+pub struct Place {
+    /// All adapters but the model.
+    pub ports: Ports,
+    /// The settings in force.
+    pub config: Config,
+    /// Wall time.
+    pub clock: Clock,
+    /// The directory, when it is one.
+    pub dir: Option<PathBuf>,
+}
+
+impl ConfigArgs {
+    /// Reads the settings from everywhere.
+    pub fn load(&self) -> Result<Loaded, Error> {
+        let loaded = Config::load(&Sources::of_process(self.config.clone(), self.set.clone()))?;
+        for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
+        }
+        Ok(loaded)
+    }
+}
+
+impl PlaceArgs {
+    /// Reads the settings and opens what they name.
+    pub async fn open(&self) -> Result<Place, Error> {
+        let config = self.config.load()?.config;
+        let clock = Clock::system();
+        if let Some(dir) = &self.local {
+            return open_local(dir.clone(), config, clock).await;
+        }
+        let resources = config.require_aws().map_err(|faults| {
+            Error::Said(format!(
+                "the configuration is not right:\n{faults}\nTo work on this machine without AWS: --local DIR"
+            ))
+        })?;
+        let settings = aws::Settings {
+            region: config.aws_region.clone(),
+            input_queue_url: resources.input_queue_url,
+            results_queue_url: resources.results_queue_url,
+            hold_queue_url: resources.hold_queue_url,
+            dlq_url: resources.dlq_url,
+            requests_table: resources.requests_table,
+            reporting_table: resources.reporting_table,
+            bucket: resources.bucket,
+            alarm_topic_arn: Some(resources.alarm_topic_arn),
+            index_shards: config.index_shards,
+            retention_days: config.retention_days,
+            report_retention_days: aws::Settings::REPORT_RETENTION_DAYS,
+        };
+        let ports = aws::connect(&settings, clock.clone()).await?;
+        Ok(Place { ports, config, clock, dir: None })
+    }
+}
+
+/// Opens a directory with these settings.
+pub async fn open_local(dir: PathBuf, config: Config, clock: Clock) -> Result<Place, Error> {
+    let settings = local::Settings {
+        hold_visibility: config.hold_visibility,
+        input_visibility: config.input_visibility,
+        ..local::Settings::default()
+    };
+    let local::Local { ports, dir } = local::open(&dir, settings, clock.clone()).await?;
+    Ok(Place { ports, config, clock, dir: Some(dir) })
+}
+
+impl Place {
+    /// Bedrock, or what stands in for it.
+    pub async fn model(&self) -> Result<Arc<dyn Model>, Error> {
+        let sdk = clients::sdk_config(&self.config.aws_region).await?;
+        let settings = bedrock::Settings {
+            attempt_timeout: self.config.call_timeout,
+            endpoint: self.config.bedrock_endpoint.clone(),
+        };
+        Ok(Arc::new(Bedrock::connect(&sdk, settings).await?))
+    }
+
+    /// How long a receive waits: SQS charges per call, the local queue does not.
+    pub fn poll_wait(&self) -> std::time::Duration {
+        std::time::Duration::from_secs(if self.dir.is_some() { 1 } else { 20 })
+    }
+}
