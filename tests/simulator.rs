@@ -155,6 +155,8 @@ async fn invoke_model_speaks_native_bodies_and_tells_tokens_in_headers() {
     assert!(head.contains("x-amzn-bedrock-input-token-count: 2"), "{head}");
     assert!(head.contains("x-amzn-requestid: "), "{head}");
     assert_eq!(answer["inputTextTokenCount"], 2);
+    let path = "/model/amazon.titan-embed-text-v2%3A0/invoke-with-response-stream";
+    assert!(post(&simulator, path, &body).await.1["message"].as_str().unwrap().contains("unsupported for streaming"));
 
     let body = json!({"anthropic_version": "bedrock-2023-05-31", "max_tokens": 40, "messages": [{"role": "user", "content": "Hi"}]});
     let call = client(&simulator).invoke_model_with_response_stream().model_id(CLAUDE);

@@ -15,9 +15,9 @@ pub(super) fn parse(body: &[u8]) -> Result<Value, AwsError> {
     if value.is_object() { Ok(value) } else { Err(AwsError::validation("The request body must be a JSON object.")) }
 }
 
-/// Whether a body can have cache points at all.
-pub(super) fn mentions(body: &[u8], needle: &[u8]) -> bool {
-    body.windows(needle.len()).any(|window| window == needle)
+/// Whether a body can have cache points at all: a search of the text is cheaper than hashing every prefix.
+pub(super) fn mentions(body: &[u8], needle: &str) -> bool {
+    std::str::from_utf8(body).is_ok_and(|text| text.contains(needle))
 }
 
 /// Reads a Converse body; `max_tokens` is where the dialect keeps it in `inferenceConfig`.

@@ -35,14 +35,11 @@ fn count_headers(headers: &mut HeaderMap, call: &Call) {
 }
 
 /// The frames of InvokeModelWithResponseStream: native events in chunks, the last one with the invocation's metrics.
-pub(super) fn frames(call: &Call, request: &Value) -> Vec<Bytes> {
+pub(super) fn frames(call: &Call) -> Vec<Bytes> {
     let mut events = match call.model.family {
         Family::Anthropic => super::anthropic::events(&call.model.id, &call.answer, &call.usage, &call.id, MOST_PIECES),
         Family::Nova => nova_events(call),
-        Family::TitanEmbed | Family::CohereEmbed => {
-            vec![write(call.model.family, &call.model.id, request, &call.answer, &call.usage, &call.id)]
-        }
-        Family::Other => other_events(call),
+        Family::Other | Family::TitanEmbed | Family::CohereEmbed => other_events(call),
     };
     if let Some(last) = events.last_mut() {
         let usage = &call.usage;

@@ -14,8 +14,8 @@ use super::prompt::{Prompt, Reader, Wanted, first_bits, text_tokens};
 /// Measures a native body.
 pub(super) fn read(family: Family, body: &Value, raw: &[u8]) -> Result<Prompt, AwsError> {
     match family {
-        Family::Anthropic => super::anthropic::read(body, mentions(raw, b"cache_control")),
-        Family::Nova => converse(body, &["maxTokens", "max_new_tokens"], mentions(raw, b"cachePoint")),
+        Family::Anthropic => super::anthropic::read(body, mentions(raw, "cache_control")),
+        Family::Nova => converse(body, &["maxTokens", "max_new_tokens"], mentions(raw, "cachePoint")),
         Family::TitanEmbed => titan(body),
         Family::CohereEmbed => cohere(body),
         Family::Other => other(body),

@@ -51,6 +51,9 @@ pub(super) async fn serve(
         let prompt = match operation {
             Operation::CountTokens => return count_tokens(&model, &request).map(|tokens| (request, Err(tokens))),
             Operation::Converse | Operation::ConverseStream => read_converse(&model, &request, body)?,
+            Operation::InvokeStream if model.family.embeds() => {
+                return Err(AwsError::validation("The model is unsupported for streaming."));
+            }
             Operation::Invoke | Operation::InvokeStream => native::read(model.family, &request, body)?,
         };
         Ok((request, Ok(prompt)))
@@ -90,7 +93,7 @@ async fn answer(state: &State, call: Call, operation: Operation, request: &Value
             return Ok(play(call, frames));
         }
         Operation::InvokeStream => {
-            let frames = invoke::frames(&call, request);
+            let frames = invoke::frames(&call);
             let outcome = play(call, frames);
             return Ok(with_header(outcome, "x-amzn-bedrock-content-type", "application/json"));
         }
@@ -123,7 +126,7 @@ fn read_converse(model: &Model, request: &Value, body: &[u8]) -> Result<super::p
             "This action doesn't support the model that you provided. Try again with a supported text or chat model.",
         ));
     }
-    dialect::converse(request, &["maxTokens"], mentions(body, b"cachePoint"))
+    dialect::converse(request, &["maxTokens"], mentions(body, "cachePoint"))
 }
 
 fn count_tokens(model: &Model, request: &Value) -> Result<u64, AwsError> {
