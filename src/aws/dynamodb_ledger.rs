@@ -210,3 +210,6 @@ impl Ledger for DynamoLedger {
         lists::count(&self.client, &self.table, &keys).await
     }
 }
+
+#[cfg(test)]
+mod tests;
