@@ -11,7 +11,7 @@ struct Rig {
 }
 
 const SETTINGS: QueueSettings =
-    QueueSettings { name: "q", visibility: Duration::from_secs(60), redrive: Some((2, "dead")) };
+    QueueSettings { name: "q", visibility: Duration::from_mins(1), redrive: Some((2, "dead")) };
 
 async fn rig() -> Rig {
     let dir = tempfile::tempdir().unwrap();
@@ -19,7 +19,7 @@ async fn rig() -> Rig {
     let clock = Clock::anchored(Timestamp(1_795_252_123_456));
     let database = || Database::open(&path).unwrap();
     let first = database();
-    let dead = QueueSettings { name: "dead", visibility: Duration::from_secs(60), redrive: None };
+    let dead = QueueSettings { name: "dead", visibility: Duration::from_mins(1), redrive: None };
     let dead = LocalQueue::open(first.clone(), clock.clone(), dead, None).await.unwrap();
     let queue = LocalQueue::open(first, clock.clone(), SETTINGS, Some(dead.arrivals())).await.unwrap();
     let elsewhere = LocalQueue::open(database(), clock, SETTINGS, None).await.unwrap();
@@ -119,8 +119,8 @@ async fn an_extension_that_comes_too_late_changes_nothing() {
     let rig = rig().await;
     send(&rig.queue, &["x"]).await;
     let receipt = rig.queue.receive(1, Duration::ZERO).await.unwrap().remove(0).receipt;
-    tokio::time::advance(Duration::from_secs(60)).await;
-    rig.queue.extend(vec![receipt], Duration::from_secs(60)).await.remove(0).unwrap();
+    tokio::time::advance(Duration::from_mins(1)).await;
+    rig.queue.extend(vec![receipt], Duration::from_mins(1)).await.remove(0).unwrap();
     assert_eq!(bodies(&rig.queue, Duration::ZERO).await, ["x"]);
 }
 

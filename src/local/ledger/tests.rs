@@ -46,8 +46,8 @@ fn row(id: &str) -> Row {
     }
 }
 
-fn ready(row: &Row) -> Option<Work> {
-    Some(Work { list: WorkList::Ready(row.request.lane.clone()), sort: row.request.rank.clone() })
+fn ready(row: &Row) -> Work {
+    Work { list: WorkList::Ready(row.request.lane.clone()), sort: row.request.rank.clone() }
 }
 
 fn failing(id: &str) -> Transition {
@@ -67,7 +67,7 @@ fn failing(id: &str) -> Transition {
 }
 
 async fn insert_all(ledger: &LocalLedger, ids: &[&str]) {
-    let rows = ids.iter().map(|id| (row(id), ready(&row(id)))).collect();
+    let rows = ids.iter().map(|id| (row(id), Some(ready(&row(id))))).collect();
     for result in ledger.insert(rows).await {
         result.unwrap();
     }
@@ -94,7 +94,7 @@ async fn a_row_that_would_be_forgotten_or_found_when_final_is_refused() {
     assert!(!forgotten.retryable && forgotten.why.contains("RECEIVED must stand"), "{forgotten}");
     insert_all(&ledger, &["a"]).await;
     let mut final_but_listed = failing("a");
-    final_but_listed.work = place;
+    final_but_listed.work = Some(place);
     let error = ledger.apply(vec![final_but_listed]).await.remove(0).unwrap_err();
     assert!(!error.retryable && error.why.contains("FAILED must not stand"), "{error}");
 }
