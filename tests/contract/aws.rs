@@ -14,6 +14,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use smoother::aws::{self, clients, provision};
 use smoother::clock::Clock;
+use smoother::ports::{Alert, Severity};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::sync::OnceCell;
@@ -123,4 +124,85 @@ pub async fn fixture() -> Fixture {
         })
     };
     Fixture { ports, plant: Box::new(plant), _keep: Box::new(()) }
+}
+
+#[tokio::test]
+async fn provisioning_again_changes_nothing_and_repairs_what_drifted() {
+    let config = config().await;
+    let prefix = format!("twice-{}", PREFIXES.fetch_add(1, Ordering::Relaxed));
+    let first = provision::init(&config, &prefix).await.unwrap();
+    assert_eq!(first.requests_table, format!("{prefix}-requests"));
+    assert!(first.bucket.starts_with(&format!("{prefix}-bedrock-calls-")), "{}", first.bucket);
+    let sqs = clients::Clients::new(&config).sqs;
+    let drift = sqs.set_queue_attributes().queue_url(&first.input_queue_url);
+    drift.attributes(QueueAttributeName::VisibilityTimeout, "7").send().await.unwrap();
+
+    assert_eq!(provision::init(&config, &prefix).await.unwrap(), first);
+
+    for (url, receives) in
+        [(&first.input_queue_url, Some("5")), (&first.hold_queue_url, Some("3")), (&first.dlq_url, None)]
+    {
+        let call = sqs.get_queue_attributes().queue_url(url).attribute_names(QueueAttributeName::All);
+        let attributes = call.send().await.unwrap().attributes.unwrap();
+        assert_eq!(attributes[&QueueAttributeName::VisibilityTimeout], "60");
+        assert_eq!(attributes[&QueueAttributeName::MessageRetentionPeriod], "1209600");
+        let redrive = attributes.get(&QueueAttributeName::RedrivePolicy);
+        let redrive: Option<serde_json::Value> = redrive.map(|policy| serde_json::from_str(policy).unwrap());
+        let found = redrive.map(|policy| policy["maxReceiveCount"].to_string().replace('"', ""));
+        assert_eq!(found.as_deref(), receives, "{url}");
+    }
+}
+
+#[tokio::test]
+async fn a_strangers_table_is_not_taken_over() {
+    use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType};
+    let config = config().await;
+    let prefix = format!("taken-{}", PREFIXES.fetch_add(1, Ordering::Relaxed));
+    let dynamodb = clients::Clients::new(&config).dynamodb;
+    dynamodb
+        .create_table()
+        .table_name(format!("{prefix}-requests"))
+        .billing_mode(BillingMode::PayPerRequest)
+        .attribute_definitions(
+            AttributeDefinition::builder()
+                .attribute_name("other")
+                .attribute_type(ScalarAttributeType::S)
+                .build()
+                .unwrap(),
+        )
+        .key_schema(KeySchemaElement::builder().attribute_name("other").key_type(KeyType::Hash).build().unwrap())
+        .send()
+        .await
+        .unwrap();
+    let error = provision::init(&config, &prefix).await.unwrap_err();
+    assert!(!error.retryable && error.to_string().contains("choose another prefix"), "{error}");
+}
+
+#[tokio::test]
+async fn an_alert_reaches_the_topics_subscribers() {
+    let config = config().await;
+    let prefix = format!("alert-{}", PREFIXES.fetch_add(1, Ordering::Relaxed));
+    let provisioned = provision::init(&config, &prefix).await.unwrap();
+    let clients = clients::Clients::new(&config);
+    let queue = &provisioned.results_queue_url;
+    let call = clients.sqs.get_queue_attributes().queue_url(queue).attribute_names(QueueAttributeName::QueueArn);
+    let arn = call.send().await.unwrap().attributes.unwrap()[&QueueAttributeName::QueueArn].clone();
+    let subscribe = clients.sns.subscribe().topic_arn(&provisioned.alarm_topic_arn).protocol("sqs").endpoint(arn);
+    subscribe.send().await.unwrap();
+
+    let ports = aws::connect_with(&config, &provisioned.settings(REGION), Clock::system()).unwrap();
+    let alert = Alert {
+        key: "bedrock-error/AccessDeniedException/lane".to_owned(),
+        severity: Severity::Critical,
+        subject: "Access denied: ünd\nmore".to_owned(),
+        body: "Look at the role.".to_owned(),
+        at: Clock::system().now(),
+        count: 2,
+    };
+    ports.alerts.publish(&alert).await.unwrap();
+    let received = ports.results.receive(1, Duration::from_secs(10)).await.unwrap().remove(0);
+    let notification: serde_json::Value = serde_json::from_str(&received.body).unwrap();
+    assert_eq!(notification["Subject"], "Access denied: nd more");
+    assert!(notification["Message"].as_str().unwrap().starts_with("Look at the role.\n\n{"), "{notification}");
+    assert_eq!(notification["MessageAttributes"]["severity"]["Value"], "critical");
 }
