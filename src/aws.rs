@@ -16,6 +16,8 @@ pub mod s3;
 pub mod schema;
 pub mod sns;
 pub mod sqs;
+#[cfg(test)]
+mod test_server;
 
 use std::sync::Arc;
 

@@ -215,3 +215,6 @@ impl Ledger for DynamoLedger {
         Ok(Counts { by_status: [(Status::Received, received), (Status::Queued, held)].into() })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -224,6 +224,8 @@ impl Reports for DynamoReports {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aws::clients::{Clients, emulator_config};
+    use crate::aws::test_server::{Asked, Server, json};
     use crate::clock::Timestamp;
     use crate::request::{RequestId, Status};
 
@@ -268,5 +270,50 @@ mod tests {
         assert_eq!(item["finished_at"], AttributeValue::S("2026-11-21T09:08:43.456Z".to_owned()));
         assert!(!item.contains_key("use_case"));
         assert_eq!(from_item(item).unwrap(), row("a"));
+    }
+
+    fn reports(server: &Server) -> DynamoReports {
+        let clients = Clients::new(&emulator_config(&server.url, "us-east-1").unwrap());
+        DynamoReports::new(clients.dynamodb, "t", 400)
+    }
+
+    fn ids(asked: &Asked) -> Vec<String> {
+        let body = asked.json();
+        let requests = body["RequestItems"]["t"].as_array().unwrap().iter();
+        let mut ids: Vec<String> =
+            requests.map(|r| r["PutRequest"]["Item"]["request_id"]["S"].as_str().unwrap().to_owned()).collect();
+        ids.sort();
+        ids
+    }
+
+    #[tokio::test]
+    async fn unprocessed_rows_are_sent_again_and_repeats_only_once() {
+        let unprocessed = |asked: &Asked| {
+            let body = asked.json();
+            let first = &body["RequestItems"]["t"][0];
+            json(200, &serde_json::json!({ "UnprocessedItems": { "t": [first] } }))
+        };
+        let done = |_: &Asked| json(200, &serde_json::json!({ "UnprocessedItems": {} }));
+        let server = Server::replying(vec![Box::new(unprocessed), Box::new(done)]).await;
+        let results = reports(&server).put(vec![row("a"), row("b"), row("a")]).await;
+        assert!(results.len() == 3 && results.iter().all(Result::is_ok), "{results:?}");
+        let asked = &server.script().asked;
+        assert_eq!(ids(&asked[0]), ["a", "b"]);
+        assert_eq!(ids(&asked[1]).len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_row_that_cannot_be_stored_does_not_take_its_batch_along() {
+        let invalid = || {
+            let code = "com.amazon.coral.validate#ValidationException";
+            json(400, &serde_json::json!({ "__type": code, "message": "Item size has exceeded the maximum" }))
+        };
+        let one = move |asked: &Asked| {
+            let bad = asked.json()["Item"]["request_id"]["S"] == "bad";
+            if bad { invalid() } else { json(200, &serde_json::json!({})) }
+        };
+        let server = Server::replying(vec![Box::new(move |_| invalid()), Box::new(one), Box::new(one)]).await;
+        let results = reports(&server).put(vec![row("bad"), row("good")]).await;
+        assert!(results[0].as_ref().is_err_and(|e| !e.retryable) && results[1].is_ok(), "{results:?}");
     }
 }

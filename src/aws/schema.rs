@@ -8,7 +8,7 @@ pub mod requests {
     pub const INDEX: &str = "work-index";
     /// The index's partition key, a string: `<list>#<shard>`, or [`REGISTERS_LIST`]. Absent from final rows.
     pub const INDEX_KEY: &str = "work_list";
-    /// The index's sort key, a string: `<sort> <request id>`, or a register's name.
+    /// The index's sort key, a string: `<sort>` tab `<request id>`, or a register's name.
     pub const INDEX_SORT: &str = "work_sort";
     /// What the index carries besides the keys (projection INCLUDE). These change only when the row changes its place,
     /// which writes to the index anyway.

@@ -156,6 +156,11 @@ impl BatchCall for Delete<'_> {
         format!("sqs delete from {}", self.0.label)
     }
 
+    /// The receipts come from this very queue, so one that it does not know is of a message that is gone.
+    fn is_done(&self, code: &str) -> bool {
+        code == "ReceiptHandleIsInvalid"
+    }
+
     async fn call(&self, entries: &[Entry<'_, String>]) -> PortResult<Called> {
         let built = entries
             .iter()

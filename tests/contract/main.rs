@@ -103,6 +103,7 @@ macro_rules! contract_suite {
     };
 }
 
+mod aws;
 mod ledger;
 mod outlets;
 mod payloads;
@@ -151,3 +152,4 @@ async fn local_fixture() -> Fixture {
 }
 
 contract_suite!(on_local, local_fixture().await);
+contract_suite!(on_aws, aws::fixture().await);

@@ -2,60 +2,11 @@
 
 use super::*;
 use crate::aws::clients::emulator_config;
+use crate::aws::test_server::{Canned, Server};
 use crate::request::{ModelId, Usage};
-use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::Response as HttpAnswer;
 use serde_json::{Value, json};
-use std::collections::VecDeque;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-
-/// What the server says next: status, headers, body.
-type Canned = (u16, Vec<(&'static str, String)>, Vec<u8>);
-
-#[derive(Default)]
-struct Script {
-    answers: VecDeque<Canned>,
-    /// Path, headers and body of every call.
-    calls: Vec<(String, HeaderMap, Bytes)>,
-}
-
-type Shared = Arc<Mutex<Script>>;
-
-struct Server {
-    script: Shared,
-    url: String,
-    /// Stops the server with the test.
-    _task: JoinSet<()>,
-}
-
-async fn answer(State(script): State<Shared>, request: Request) -> HttpAnswer {
-    let (parts, body) = request.into_parts();
-    let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
-    let canned = {
-        let mut script = script.lock().unwrap();
-        script.calls.push((parts.uri.path().to_owned(), parts.headers, body));
-        script.answers.pop_front()
-    };
-    let Some((status, headers, body)) = canned else { std::future::pending().await };
-    let mut response = HttpAnswer::builder().status(StatusCode::from_u16(status).unwrap());
-    for (name, value) in headers {
-        response = response.header(name, value);
-    }
-    response.body(Body::from(body)).unwrap()
-}
-
-async fn server(answers: Vec<Canned>) -> Server {
-    let script: Shared = Arc::new(Mutex::new(Script { answers: answers.into(), calls: vec![] }));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let app = axum::Router::new().fallback(answer).with_state(Arc::clone(&script));
-    let mut task = JoinSet::new();
-    task.spawn(async move { axum::serve(listener, app).await.unwrap() });
-    Server { script, url, _task: task }
-}
 
 async fn bedrock(url: &str, attempt_timeout: Duration) -> Bedrock {
     let config = emulator_config("http://127.0.0.1:1", "us-east-1").unwrap();
@@ -69,7 +20,7 @@ fn call(operation: Operation, model: &str, body: &[u8]) -> Call {
 }
 
 async fn one(answer: Canned, operation: Operation) -> (Result<Answer, CallError>, Server) {
-    let server = server(vec![answer]).await;
+    let server = Server::saying(vec![answer]).await;
     let model = bedrock(&server.url, Duration::from_secs(20)).await;
     (model.call(call(operation, "us.amazon.nova-lite-v1:0", b"{\"messages\":[]}")).await, server)
 }
@@ -92,7 +43,7 @@ async fn converse_passes_the_json_untouched_both_ways() {
         br#"{ "messages":[{"role":"user","content":[{"text":"h\u00e9"},{"hologram":{"depth":3}}]}],"zzz":1.0e2 }"#;
     let came = br#"{"output":{"message":{"role":"assistant","content":[{"hologram":{"x":[1]}},{"text":"ok"}]}},
         "stopReason":"end_turn","usage":{"inputTokens":11,"outputTokens":5,"totalTokens":16,"cacheWriteInputTokens":2},"metrics":{"latencyMs":4},"unheard":true}"#;
-    let server = server(vec![ok(came)]).await;
+    let server = Server::saying(vec![ok(came)]).await;
     let model = bedrock(&server.url, Duration::from_secs(20)).await;
     let arn = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc123";
     let answer = model.call(call(Operation::Converse, arn, sent)).await.unwrap();
@@ -100,13 +51,13 @@ async fn converse_passes_the_json_untouched_both_ways() {
     let usage = Usage { input_tokens: 11, output_tokens: 5, cache_write_input_tokens: 2, ..Usage::default() };
     assert_eq!(answer.usage, Some(usage));
 
-    let script = server.script.lock().unwrap();
-    let (path, headers, body) = &script.calls[0];
-    assert_eq!(body, &sent[..]);
+    let script = server.script();
+    let asked = &script.asked[0];
+    assert_eq!(asked.body, &sent[..]);
     let encoded = arn.replace(':', "%3A").replace('/', "%2F");
-    assert_eq!(path, &format!("/model/{encoded}/converse"));
-    assert_eq!(headers["content-length"], sent.len().to_string().as_str());
-    assert!(headers["authorization"].to_str().unwrap().contains("/us-east-1/bedrock/aws4_request"));
+    assert_eq!(asked.path, format!("/model/{encoded}/converse"));
+    assert_eq!(asked.headers["content-length"], sent.len().to_string().as_str());
+    assert!(asked.headers["authorization"].to_str().unwrap().contains("/us-east-1/bedrock/aws4_request"));
 }
 
 #[tokio::test]
@@ -132,8 +83,11 @@ async fn invoke_takes_usage_from_headers_or_body() {
     let answer = answer.unwrap();
     assert_eq!(answer.body, &b"{\"any\": 1}"[..]);
     assert_eq!(answer.usage, Some(Usage { input_tokens: 21, output_tokens: 7, ..Usage::default() }));
-    let (path, _, body) = server.script.lock().unwrap().calls[0].clone();
-    assert_eq!((path.as_str(), &body[..]), ("/model/us.amazon.nova-lite-v1%3A0/invoke", &b"{\"messages\":[]}"[..]));
+    let asked = server.script().asked[0].clone();
+    assert_eq!(
+        (asked.path.as_str(), &asked.body[..]),
+        ("/model/us.amazon.nova-lite-v1%3A0/invoke", &b"{\"messages\":[]}"[..])
+    );
 
     let (titan, _server) = one(ok(br#"{"embedding":[0.5],"inputTextTokenCount":4}"#), Operation::Invoke).await;
     assert_eq!(titan.unwrap().usage.map(|u| u.input_tokens), Some(4));
@@ -197,7 +151,7 @@ async fn every_row_of_the_error_table() {
                 assert_eq!(failed.kind, *name);
                 assert_eq!(failed.message, body["message"]);
             }
-            assert_eq!(server.script.lock().unwrap().calls.len(), 1, "{name} was retried by the SDK");
+            assert_eq!(server.script().asked.len(), 1, "{name} was retried by the SDK");
         }
     }
 }
@@ -224,7 +178,7 @@ async fn the_servers_retry_after_is_passed_on() {
 
 #[tokio::test]
 async fn silence_and_refused_connections_are_transport_errors() {
-    let silent = server(vec![]).await;
+    let silent = Server::saying(vec![]).await;
     let model = bedrock(&silent.url, Duration::from_millis(200)).await;
     let timed_out = model.call(call(Operation::Converse, "m", b"{}")).await.unwrap_err();
     assert_eq!((timed_out.class, timed_out.kind.as_str()), (CallErrorClass::Transport, failure::TRANSPORT));
@@ -276,13 +230,13 @@ async fn dropping_a_call_closes_its_connection() {
 
 #[tokio::test]
 async fn lanes_that_name_no_known_account_are_refused_without_a_call() {
-    let server = server(vec![]).await;
+    let server = Server::saying(vec![]).await;
     let model = bedrock(&server.url, Duration::from_secs(1)).await;
     let mut other = call(Operation::Converse, "m", b"{}");
     other.lane = Lane::new("payments", "us-east-1", &other.model_id);
     let refused = model.call(other).await.unwrap_err();
     assert_eq!((refused.class, refused.kind.as_str()), (CallErrorClass::Final, "UnknownAccount"));
-    assert!(server.script.lock().unwrap().calls.is_empty());
+    assert!(server.script().asked.is_empty());
 }
 
 #[tokio::test]

@@ -261,7 +261,7 @@ pub mod tests {
 
     #[test]
     fn a_usual_hot_row_stays_below_one_write_unit() {
-        let place = Place { list: "held#0".to_owned(), sort: "01795252123456 r-1".to_owned() };
+        let place = Place { list: "held#0".to_owned(), sort: "01795252123456\tr-1".to_owned() };
         let item = encode("t", &row(), Some(place), 60, "0123456789abcdef").unwrap();
         let bytes: usize = item.iter().map(|(name, value)| name.len() + size(value)).sum();
         assert!(bytes < 1024, "{bytes} bytes");

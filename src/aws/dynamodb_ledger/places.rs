@@ -10,13 +10,18 @@ use crate::request::{Lane, RequestId, Status};
 const MAX_LANE: usize = 512;
 /// Longest `sort`, as the port promises.
 const MAX_SORT: usize = 64;
+/// Between sort and id in a sort key: before every printable character, so that keys compare as their sorts do, also when one
+/// is the beginning of another.
+const SEPARATOR: char = '\t';
+/// What follows the separator.
+const AFTER_SEPARATOR: char = '\n';
 
 /// A row's keys in the index.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Place {
     /// `<list>#<shard>`.
     pub list: String,
-    /// `<sort> <request id>`.
+    /// `<sort>` tab `<request id>`.
     pub sort: String,
 }
 
@@ -36,7 +41,7 @@ impl Places {
     ///
     /// # Errors
     /// Permanent, when the place cannot be: a final row has none, all others have one; `sort` is at most 64 printable ASCII
-    /// characters without spaces.
+    /// characters.
     pub fn of(&self, what: &str, id: &RequestId, status: Status, work: Option<&Work>) -> PortResult<Option<Place>> {
         let Some(work) = work else {
             return if status.is_terminal() {
@@ -48,7 +53,7 @@ impl Places {
         if status.is_terminal() {
             return Err(PortError::permanent(what, format!("a {status} row must not stand in a work list")));
         }
-        let fits = work.sort.len() <= MAX_SORT && work.sort.bytes().all(|b| b.is_ascii_graphic());
+        let fits = work.sort.len() <= MAX_SORT && work.sort.bytes().all(|b| (b' '..=b'~').contains(&b));
         if !fits {
             let why = format!("sort key {:?}: expected at most {MAX_SORT} printable ASCII characters", work.sort);
             return Err(PortError::permanent(what, why));
@@ -90,20 +95,19 @@ fn short(lane: &Lane) -> String {
     hash.iter().fold("sha256:".to_owned(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
-/// A space sorts before every character that `sort` may hold, so that keys compare as their sorts do, also when one is
-/// the beginning of another.
+/// The sort key of a row that stands at `sort`.
 pub fn sort_key(sort: &str, id: &RequestId) -> String {
-    format!("{sort} {id}")
+    format!("{sort}{SEPARATOR}{id}")
 }
 
 /// The `sort` in a sort key.
 pub fn sort_of(sort_key: &str) -> Option<&str> {
-    sort_key.split_once(' ').map(|(sort, _)| sort)
+    sort_key.split_once(SEPARATOR).map(|(sort, _)| sort)
 }
 
-/// A sort key that lies after all of `sort` and before all that is greater: `!` follows the space.
+/// What lies after all sort keys of `sort` and before those of all greater sorts.
 pub fn upper_bound(sort: &str) -> String {
-    format!("{sort}!")
+    format!("{sort}{AFTER_SEPARATOR}")
 }
 
 #[cfg(test)]
@@ -118,7 +122,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn sort_keys_compare_as_their_sorts(a in "[!-~]{0,6}", b in "[!-~]{0,6}", x in "[A-Za-z0-9._:-]{1,5}", y in "[A-Za-z0-9._:-]{1,5}") {
+        fn sort_keys_compare_as_their_sorts(a in "[ -~]{0,6}", b in "[ -~]{0,6}", x in "[A-Za-z0-9._:-]{1,5}", y in "[A-Za-z0-9._:-]{1,5}") {
             let (ka, kb) = (sort_key(&a, &id(&x)), sort_key(&b, &id(&y)));
             prop_assert_eq!(ka.cmp(&kb), a.cmp(&b).then(x.cmp(&y)));
             prop_assert_eq!(sort_of(&ka), Some(a.as_str()));
@@ -162,7 +166,7 @@ mod tests {
         assert_eq!(places.of("t", &id("a"), Status::Failed, None).unwrap(), None);
         assert!(places.of("t", &id("a"), Status::Failed, Some(&work)).is_err());
         assert!(places.of("t", &id("a"), Status::Running, None).is_err());
-        for bad in ["a b", "é", &"x".repeat(65)] {
+        for bad in ["a\tb", "é", &"x".repeat(65)] {
             let work = Work { list: WorkList::Deferred, sort: bad.to_owned() };
             assert!(places.of("t", &id("a"), Status::Received, Some(&work)).is_err(), "{bad:?}");
         }

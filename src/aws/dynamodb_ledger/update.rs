@@ -191,7 +191,7 @@ mod tests {
             note: Some(Note { at: Timestamp(4), what: "x".to_owned() }),
             outcome: None,
         };
-        let place = Place { list: "held#1".to_owned(), sort: "7 r-1".to_owned() };
+        let place = Place { list: "held#1".to_owned(), sort: "7\tr-1".to_owned() };
         let update = build("t", &transition(Status::Running, patch), Some(place), 60, "w1").unwrap();
         let used: std::collections::BTreeSet<&str> = update
             .expression

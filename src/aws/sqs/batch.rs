@@ -32,6 +32,7 @@ pub struct Entry<'a, T> {
 pub struct Refused {
     id: String,
     sender_fault: bool,
+    code: String,
     why: String,
 }
 
@@ -39,7 +40,7 @@ impl From<BatchResultErrorEntry> for Refused {
     fn from(entry: BatchResultErrorEntry) -> Self {
         let message = entry.message.unwrap_or_else(|| "no message".to_owned());
         let why = clip(&format!("{}: {message}", entry.code));
-        Self { id: entry.id, sender_fault: entry.sender_fault, why }
+        Self { id: entry.id, sender_fault: entry.sender_fault, code: entry.code, why }
     }
 }
 
@@ -67,6 +68,11 @@ pub trait BatchCall: Sync {
     /// Why the item could never be taken; such items are not sent, so that they cannot spoil a batch.
     fn fault(&self, _item: &Self::Item) -> Option<String> {
         None
+    }
+
+    /// Whether a refusal with this code says that there is nothing left to do.
+    fn is_done(&self, _code: &str) -> bool {
+        false
     }
 
     /// One call with at most [`MAX_ENTRIES`] entries of at most [`MAX_BYTES`] together.
@@ -140,6 +146,7 @@ fn outcome_of<C: BatchCall>(call: &C, called: &Called, id: &str) -> Outcome {
         return Outcome::Done;
     }
     match called.refused.iter().find(|refused| refused.id == id) {
+        Some(refused) if call.is_done(&refused.code) => Outcome::Done,
         Some(refused) if refused.sender_fault => Outcome::Final(PortError::permanent(call.what(), &refused.why)),
         Some(refused) => Outcome::Again(PortError::transient(call.what(), &refused.why)),
         None => Outcome::Again(PortError::transient(call.what(), "the answer does not mention this entry")),
@@ -189,7 +196,7 @@ mod tests {
         }
     }
 
-    /// Refuses by what the item says: `sender`, `service` (always), `once` (the first time), `forget`.
+    /// Refuses by what the item says: `gone`, `sender`, `service` (always), `once` (the first time), `forget`.
     struct Script(Mutex<Vec<Vec<String>>>);
 
     impl BatchCall for Script {
@@ -200,6 +207,9 @@ mod tests {
         fn fault(&self, item: &&'static str) -> Option<String> {
             (*item == "never").then(|| "cannot be taken".to_owned())
         }
+        fn is_done(&self, code: &str) -> bool {
+            code == "gone"
+        }
         async fn call(&self, entries: &[Entry<'_, &'static str>]) -> PortResult<Called> {
             let mut calls = self.0.lock().unwrap();
             let first = calls.iter().flatten().all(|sent| sent != "once");
@@ -209,9 +219,10 @@ mod tests {
                 return Err(PortError::transient("test call", "down"));
             }
             for entry in entries {
-                let refuse = |sender_fault| Refused { id: entry.id.clone(), sender_fault, why: "no".to_owned() };
+                let code = (*entry.item).to_owned();
+                let refuse = |sender_fault| Refused { id: entry.id.clone(), sender_fault, code, why: "no".to_owned() };
                 match *entry.item {
-                    "sender" => called.refused.push(refuse(true)),
+                    "sender" | "gone" => called.refused.push(refuse(true)),
                     "service" => called.refused.push(refuse(false)),
                     "once" if first => called.refused.push(refuse(false)),
                     "forget" => {}
@@ -225,11 +236,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn each_entry_gets_its_own_outcome() {
         let script = Script(Mutex::new(vec![]));
-        let results = in_batches(&script, &["fine", "sender", "once", "never", "service", "forget", "fine"]).await;
+        let results = in_batches(&script, &["fine", "sender", "once", "never", "service", "forget", "gone"]).await;
         let told: Vec<_> = results.iter().map(|r| r.as_ref().map_err(|e| e.retryable).map(|()| "ok")).collect();
         assert_eq!(told, [Ok("ok"), Err(false), Ok("ok"), Err(false), Err(true), Err(true), Ok("ok")]);
         let calls = script.0.lock().unwrap();
-        assert_eq!(calls[0], ["fine", "sender", "once", "service", "forget", "fine"]);
+        assert_eq!(calls[0], ["fine", "sender", "once", "service", "forget", "gone"]);
         assert_eq!(calls[1..], [vec!["once", "service", "forget"], vec!["service", "forget"]]);
     }
 
