@@ -1,15 +1,10 @@
 //! The command line: one subcommand a file. The only place that prints, and the one that chooses adapters.
 
 mod check_config;
-mod demo;
 mod init;
 mod place;
-mod results;
 mod run;
 mod simulate;
-mod status;
-mod submit;
-mod summary;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -31,16 +26,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Shows it all on this machine: a simulated Bedrock, 300 mixed requests, a summary
-    Demo(demo::Args),
     /// Works: drains the input queue, ranks, paces, calls Bedrock, delivers results
     Run(run::Args),
-    /// Sends requests from a JSONL file to the input queue
-    Submit(submit::Args),
-    /// Shows queues, lanes and workers, or one request and why it waits
-    Status(status::Args),
-    /// Drains the results queue to JSONL
-    Results(results::Args),
     /// Prints the effective settings and where each came from, or everything that is wrong
     CheckConfig(check_config::Args),
     /// Creates queues, tables, bucket and topic for development; deploy with Terraform or CDK
@@ -76,7 +63,7 @@ type Done = Result<ExitCode, Error>;
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let quiet = matches!(cli.command, Command::Demo(_) | Command::Submit(_) | Command::Status(_) | Command::Results(_));
+    let quiet = !matches!(cli.command, Command::Run(_));
     log_to_stderr(if quiet { LevelFilter::ERROR } else { LevelFilter::INFO });
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -90,11 +77,7 @@ pub fn main() -> ExitCode {
 
 async fn dispatch(command: Command) -> Done {
     match command {
-        Command::Demo(args) => demo::demo(args).await,
         Command::Run(args) => run::run(args).await,
-        Command::Submit(args) => submit::submit(args).await,
-        Command::Status(args) => status::status(args).await,
-        Command::Results(args) => results::results(args).await,
         Command::CheckConfig(args) => check_config::check_config(&args),
         Command::Init(args) => init::init(args).await,
         Command::SimulateBedrock(args) => simulate::simulate(args).await,

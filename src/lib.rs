@@ -1,6 +1,7 @@
 //! smoother: a ranked, paced, exactly accounted stream of Amazon Bedrock calls.
 
 pub mod aws;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod local;
