@@ -1,10 +1,12 @@
 //! The command line: one subcommand a file. The only place that prints, and the one that chooses adapters.
 
 mod check_config;
+mod demo;
 mod init;
 mod place;
 mod run;
 mod simulate;
+mod summary;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -26,6 +28,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Shows it all on this machine: a simulated Bedrock, 300 mixed requests, a summary
+    Demo(demo::Args),
     /// Works: drains the input queue, ranks, paces, calls Bedrock, delivers results
     Run(run::Args),
     /// Prints the effective settings and where each came from, or everything that is wrong
@@ -77,6 +81,7 @@ pub fn main() -> ExitCode {
 
 async fn dispatch(command: Command) -> Done {
     match command {
+        Command::Demo(args) => demo::demo(args).await,
         Command::Run(args) => run::run(args).await,
         Command::CheckConfig(args) => check_config::check_config(&args),
         Command::Init(args) => init::init(args).await,
@@ -92,7 +97,8 @@ fn fail(error: &Error) -> ExitCode {
 /// Logs go to stderr: readable on a terminal, one JSON object a line elsewhere. `SMOOTHER_LOG` sets the level
 /// (`debug`, `warn`, `smoother::pipeline=debug`).
 fn log_to_stderr(level: LevelFilter) {
-    let filter = EnvFilter::builder().with_default_directive(level.into()).with_env_var("SMOOTHER_LOG").from_env_lossy();
+    let filter =
+        EnvFilter::builder().with_default_directive(level.into()).with_env_var("SMOOTHER_LOG").from_env_lossy();
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if std::io::stderr().is_terminal() {
         logs.with_target(false).init();

@@ -97,10 +97,8 @@ async fn listen(stop: Stop) -> Error {
 /// A worker's settings from the configuration.
 pub fn worker_settings(place: &Place, roles: BTreeSet<Role>, until_idle: bool) -> Settings {
     let config = &place.config;
-    let worker = config
-        .worker_id
-        .clone()
-        .unwrap_or_else(|| format!("worker-{}-{:08x}", std::process::id(), fastrand::u32(..)));
+    let worker =
+        config.worker_id.clone().unwrap_or_else(|| format!("worker-{}-{:08x}", std::process::id(), fastrand::u32(..)));
     let window = config.processing_window();
     let depth = config.queue_depth_threshold as usize;
     Settings {
