@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -196,8 +197,8 @@ impl Executor {
     }
 }
 
-/// The right and duty to empty the queue. Dropped early (a panic, a runtime that stops before it began), it abandons
-/// the commands, whose callers hear of it, and leaves the executor usable.
+/// The right and duty to empty the queue. Dropped before it ran (by a runtime that stops), it abandons the commands,
+/// whose callers hear of it, and leaves the executor usable.
 struct Drain {
     executor: Arc<Executor>,
     done: bool,
@@ -208,10 +209,10 @@ impl Drain {
         let executor = Arc::clone(&self.executor);
         let connection = lock(&executor.connection);
         while let Some(commands) = self.next_group() {
-            if executor.grouped {
-                run_group(&connection, commands);
-            } else {
-                run_each(&connection, commands);
+            let run = if executor.grouped { run_group } else { run_each };
+            // A panic abandons its group, whose callers hear of it; begin() rolls back what it left open.
+            if catch_unwind(AssertUnwindSafe(|| run(&connection, commands))).is_err() {
+                tracing::error!("a database command panicked; the commands it ran with are abandoned");
             }
         }
     }
@@ -238,7 +239,7 @@ impl Drop for Drain {
     }
 }
 
-/// A panic while one of these locks is held leaves nothing half done: the queue is a list, and an open transaction is
+/// A panic under one of these locks leaves nothing half done: the queue is a list, and an open transaction is
 /// rolled back before the next.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
