@@ -10,6 +10,9 @@ use crate::ports::PortError;
 /// Longest cause that is passed on, in characters.
 const MAX_CAUSE: usize = 400;
 
+/// Where to look when no request could be made.
+const HINT: &str = " (check AWS credentials, Region and endpoint)";
+
 /// Codes of refusals that pass by themselves, across the services used here. 5xx and 429 pass whatever their code.
 const PASSING: &[&str] = &[
     "BandwidthLimitExceeded",
@@ -68,7 +71,7 @@ where
         SdkError::DispatchFailure(failure) => {
             let why = causes(error);
             let retryable = !failure.is_user() && !lacks_credentials(error);
-            let hint = if retryable { "" } else { " (check AWS credentials, Region and endpoint)" };
+            let hint = if retryable && !why.contains("credential") { "" } else { HINT };
             PortError { what, why: format!("{why}{hint}"), retryable }
         }
         _ => PortError::permanent(what, causes(error)),
