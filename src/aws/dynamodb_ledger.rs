@@ -191,7 +191,7 @@ impl Ledger for DynamoLedger {
         }
     }
 
-    /// Reads the work lists through, up to [`lists::MAX_COUNT_PAGES`] MB of each list and shard: beyond some hundred
+    /// Reads the work lists through, up to 100 MB of each list and shard: beyond some hundred
     /// thousand rows the counts are lower bounds. Final rows stand in no list and are not counted.
     async fn counts(&self) -> PortResult<Counts> {
         let mut keys = self.places.keys(&WorkList::Deferred);

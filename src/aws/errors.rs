@@ -136,6 +136,7 @@ pub(super) fn lacks_credentials(error: &dyn Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aws::clients::{Clients, emulator_config};
 
     #[test]
     fn throttles_and_server_faults_pass_and_refusals_stay() {
@@ -155,6 +156,29 @@ mod tests {
         ] {
             assert!(!passes(code, status), "{code} {status} should stay");
         }
+    }
+
+    #[tokio::test]
+    async fn missing_credentials_stay_and_say_so() {
+        use aws_config::meta::credentials::CredentialsProviderChain;
+        use aws_config::provider_config::ProviderConfig;
+        use aws_sdk_sqs::config::SharedCredentialsProvider;
+        let empty = ProviderConfig::empty();
+        let profile = aws_config::profile::ProfileFileCredentialsProvider::builder().configure(&empty).build();
+        let chain = CredentialsProviderChain::first_try("Profile", profile);
+        let config = emulator_config("http://127.0.0.1:1", "us-east-1").unwrap().into_builder();
+        let config = config.credentials_provider(SharedCredentialsProvider::new(chain)).build();
+        let sent = Clients::new(&config).sqs.list_queues().send().await;
+        let error = port_error("sqs list queues", &sent.unwrap_err());
+        assert!(!error.retryable && error.why.ends_with(HINT), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_endpoint_that_is_down_passes() {
+        let config = emulator_config("http://127.0.0.1:1", "us-east-1").unwrap();
+        let sent = Clients::new(&config).sqs.list_queues().send().await;
+        let error = port_error("sqs list queues", &sent.unwrap_err());
+        assert!(error.retryable && error.why.contains("refused"), "{error}");
     }
 
     #[test]
