@@ -6,6 +6,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+/// Runs every case on one set of adapters: `contract_suite!(module, path::to::fixture().await)`.
 macro_rules! contract_suite {
     ($adapters:ident, $fixture:expr) => {
         contract_suite! { $adapters, $fixture,
@@ -90,9 +91,6 @@ macro_rules! contract_suite {
     ($adapters:ident, $fixture:expr, $($port:ident: $($case:ident),+;)+) => {
         mod $adapters {
             $(mod $port {
-                #[allow(clippy::wildcard_imports, unused_imports, clippy::allow_attributes, reason = "for $fixture")]
-                use super::super::*;
-
                 $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $case() {
                     let fixture: $crate::Fixture = $fixture;
@@ -151,5 +149,5 @@ async fn local_fixture() -> Fixture {
     Fixture { ports: local.ports, plant: Box::new(plant), _keep: Box::new(directory) }
 }
 
-contract_suite!(on_local, local_fixture().await);
-contract_suite!(on_aws, aws::fixture().await);
+contract_suite!(on_local, crate::local_fixture().await);
+contract_suite!(on_aws, crate::aws::fixture().await);
