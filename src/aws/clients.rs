@@ -20,7 +20,7 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(3100);
 
 /// Idle time after which TCP probes a connection. NAT gateways and VPC endpoints forget connections that are silent
 /// for 350 s, and a model may think for longer than that.
-const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
+const TCP_KEEPALIVE: Duration = Duration::from_mins(1);
 
 /// Behaviour of the SDK, pinned so that an update of the crates changes no defaults.
 #[must_use]

@@ -13,7 +13,6 @@ use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
@@ -75,19 +74,14 @@ impl DynamoLedger {
             .condition_expression("attribute_not_exists(#key)")
             .expression_attribute_names("#key", schema::KEY)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match put.send().await {
-            Ok(_) => Ok(Inserted::New),
-            Err(SdkError::ServiceError(e)) if e.err().is_conditional_check_failed_exception() => {
-                let PutItemError::ConditionalCheckFailedException(failed) = e.into_err() else {
-                    return Err(PortError::permanent(what, "the refusal changed its kind"));
-                };
-                match failed.item {
-                    Some(present) if item::is_write(&present, &write_id) => Ok(Inserted::New),
-                    Some(present) => Ok(Inserted::Exists(Box::new(item::decode(&what, &present)?))),
-                    None => self.existing(&what, &row.request.id).await,
-                }
-            }
-            Err(e) => Err(port_error(what, &e)),
+        let Err(error) = put.send().await else { return Ok(Inserted::New) };
+        let Some(PutItemError::ConditionalCheckFailedException(refused)) = error.as_service_error() else {
+            return Err(port_error(what, &error));
+        };
+        match &refused.item {
+            Some(present) if item::is_write(present, &write_id) => Ok(Inserted::New),
+            Some(present) => Ok(Inserted::Exists(Box::new(item::decode(&what, present)?))),
+            None => self.existing(&what, &row.request.id).await,
         }
     }
 
@@ -118,23 +112,21 @@ impl DynamoLedger {
             .set_expression_attribute_values(Some(update.values))
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match call.send().await {
+        let error = match call.send().await {
             Ok(answer) => {
                 let row = answer.attributes.unwrap_or_default();
-                Ok(Applied::Done(Box::new(item::decode(&what, &row)?)))
+                return Ok(Applied::Done(Box::new(item::decode(&what, &row)?)));
             }
-            Err(SdkError::ServiceError(e)) if e.err().is_conditional_check_failed_exception() => {
-                let UpdateItemError::ConditionalCheckFailedException(failed) = e.into_err() else {
-                    return Err(PortError::permanent(what, "the refusal changed its kind"));
-                };
-                let Some(present) = failed.item else {
-                    return Ok(Applied::Refused(self.get(&transition.id).await?.map(Box::new)));
-                };
-                let row = Box::new(item::decode(&what, &present)?);
-                Ok(if item::is_write(&present, &write_id) { Applied::Done(row) } else { Applied::Refused(Some(row)) })
-            }
-            Err(e) => Err(port_error(what, &e)),
-        }
+            Err(error) => error,
+        };
+        let Some(UpdateItemError::ConditionalCheckFailedException(refused)) = error.as_service_error() else {
+            return Err(port_error(what, &error));
+        };
+        let Some(present) = &refused.item else {
+            return Ok(Applied::Refused(self.get(&transition.id).await?.map(Box::new)));
+        };
+        let row = Box::new(item::decode(&what, present)?);
+        Ok(if item::is_write(present, &write_id) { Applied::Done(row) } else { Applied::Refused(Some(row)) })
     }
 
     /// Makes sure that [`Ledger::lanes`] will name the lane: one write per lane and process, before its first row.
@@ -199,7 +191,7 @@ impl Ledger for DynamoLedger {
         }
     }
 
-    /// Counts the work lists, up to [`lists::MAX_COUNT_PAGES`] MB of each list and shard: beyond some hundred thousand
+    /// Counts the work lists, up to 100 MB of each list and shard: beyond some hundred thousand
     /// rows the counts are lower bounds. Final rows stand in no list and are not counted, and held rows count as
     /// queued, running or not: the index does not carry the status, which would cost a write for every claim.
     async fn counts(&self) -> PortResult<Counts> {

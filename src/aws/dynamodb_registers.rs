@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{Builder, retry::RetryConfig};
 use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnValuesOnConditionCheckFailure};
 
 use super::dynamodb_ledger::new_write_id;
@@ -166,18 +167,12 @@ impl Registers for DynamoRegisters {
                 .expression_attribute_names("#version", VERSION)
                 .expression_attribute_values(":expected", AttributeValue::N(expected.to_string()))
         };
-        match put.send().await {
-            Ok(_) => Ok(true),
-            Err(SdkError::ServiceError(e)) if e.err().is_conditional_check_failed_exception() => {
-                // The SDK's repeat of this very write, whose first answer was lost, finds itself.
-                let present = match e.into_err() {
-                    aws_sdk_dynamodb::operation::put_item::PutItemError::ConditionalCheckFailedException(e) => e.item,
-                    _ => None,
-                };
-                Ok(present.is_some_and(|item| item.get(WRITE_ID) == Some(&text(write_id))))
-            }
-            Err(e) => Err(port_error(what, &e)),
-        }
+        let Err(error) = put.send().await else { return Ok(true) };
+        let Some(PutItemError::ConditionalCheckFailedException(refused)) = error.as_service_error() else {
+            return Err(port_error(what, &error));
+        };
+        // The SDK's repeat of this very write, whose first answer was lost, finds itself.
+        Ok(refused.item.as_ref().is_some_and(|present| present.get(WRITE_ID) == Some(&text(write_id))))
     }
 
     /// Not repeated by the SDK: a repeat could not tell its own first success from somebody else's.

@@ -10,6 +10,9 @@ use crate::ports::PortError;
 /// Longest cause that is passed on, in characters.
 const MAX_CAUSE: usize = 400;
 
+/// Where to look when no request could be made.
+const HINT: &str = " (check AWS credentials, Region and endpoint)";
+
 /// Codes of refusals that pass by themselves, across the services used here. 5xx and 429 pass whatever their code.
 const PASSING: &[&str] = &[
     "BandwidthLimitExceeded",
@@ -68,7 +71,7 @@ where
         SdkError::DispatchFailure(failure) => {
             let why = causes(error);
             let retryable = !failure.is_user() && !lacks_credentials(error);
-            let hint = if retryable { "" } else { " (check AWS credentials, Region and endpoint)" };
+            let hint = if retryable && !why.contains("credential") { "" } else { HINT };
             PortError { what, why: format!("{why}{hint}"), retryable }
         }
         _ => PortError::permanent(what, causes(error)),
@@ -133,6 +136,7 @@ pub(super) fn lacks_credentials(error: &dyn Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aws::clients::{Clients, emulator_config};
 
     #[test]
     fn throttles_and_server_faults_pass_and_refusals_stay() {
@@ -152,6 +156,29 @@ mod tests {
         ] {
             assert!(!passes(code, status), "{code} {status} should stay");
         }
+    }
+
+    #[tokio::test]
+    async fn missing_credentials_stay_and_say_so() {
+        use aws_config::meta::credentials::CredentialsProviderChain;
+        use aws_config::provider_config::ProviderConfig;
+        use aws_sdk_sqs::config::SharedCredentialsProvider;
+        let empty = ProviderConfig::empty();
+        let profile = aws_config::profile::ProfileFileCredentialsProvider::builder().configure(&empty).build();
+        let chain = CredentialsProviderChain::first_try("Profile", profile);
+        let config = emulator_config("http://127.0.0.1:1", "us-east-1").unwrap().into_builder();
+        let config = config.credentials_provider(SharedCredentialsProvider::new(chain)).build();
+        let sent = Clients::new(&config).sqs.list_queues().send().await;
+        let error = port_error("sqs list queues", &sent.unwrap_err());
+        assert!(!error.retryable && error.why.ends_with(HINT), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_endpoint_that_is_down_passes() {
+        let config = emulator_config("http://127.0.0.1:1", "us-east-1").unwrap();
+        let sent = Clients::new(&config).sqs.list_queues().send().await;
+        let error = port_error("sqs list queues", &sent.unwrap_err());
+        assert!(error.retryable && error.why.contains("refused"), "{error}");
     }
 
     #[test]

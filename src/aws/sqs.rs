@@ -22,7 +22,7 @@ use batch::{BatchCall, Called, Entry, MAX_BYTES, MAX_ENTRIES, Refused, in_batche
 /// Longest wait of one receive, as SQS allows.
 const MAX_WAIT: Duration = Duration::from_secs(20);
 /// Longest visibility timeout, as SQS allows.
-const MAX_VISIBILITY: Duration = Duration::from_secs(12 * 3600);
+const MAX_VISIBILITY: Duration = Duration::from_hours(12);
 /// Calls in flight for one verb.
 const CONCURRENT_CALLS: usize = 8;
 /// Most attributes of a message.

@@ -17,7 +17,7 @@ use crate::ports::model::CallErrorClass;
 /// Kind of the errors that are no answer of Bedrock's.
 pub const TRANSPORT: &str = "TransportError";
 /// Longest pause that a server may ask for.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
+const MAX_RETRY_AFTER: Duration = Duration::from_mins(5);
 
 /// What a refusal tells.
 #[derive(Clone, Copy, Debug, Default)]
@@ -122,9 +122,8 @@ fn awaits_marketplace(refusal: &Refusal<'_>) -> bool {
 fn classify(refusal: &Refusal<'_>) -> CallErrorClass {
     match refusal.name {
         "ThrottlingException" | "TooManyRequestsException" | "Throttling" => throttled(refusal.message),
-        "ModelNotReadyException" => CallErrorClass::NotReady,
-        // The credentials are renewed before the next call; nothing is known of quota or model.
-        "ExpiredTokenException" | "ExpiredToken" => CallErrorClass::NotReady,
+        // Expired credentials are renewed before the next call; they tell nothing of quota or model.
+        "ModelNotReadyException" | "ExpiredTokenException" | "ExpiredToken" => CallErrorClass::NotReady,
         "ServiceUnavailableException" | "ServiceUnavailable" | "overloaded_error" => CallErrorClass::Unavailable,
         "InternalServerException" | "InternalServerError" | "InternalFailure" => CallErrorClass::Server,
         "ModelTimeoutException" => CallErrorClass::ModelTimeout,

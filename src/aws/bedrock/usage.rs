@@ -77,6 +77,7 @@ fn of_native(body: &[u8]) -> Option<Usage> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_field_names, reason = "the names on the wire")]
 struct ConverseUsage {
     input_tokens: u64,
     #[serde(default)]
@@ -97,6 +98,7 @@ impl From<ConverseUsage> for Usage {
 }
 
 #[derive(Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the names on the wire")]
 struct AnthropicUsage {
     input_tokens: u64,
     output_tokens: u64,
@@ -123,13 +125,13 @@ struct TitanResult {
 mod tests {
     use super::*;
 
-    fn usage(input: u64, output: u64, read: u64, write: u64) -> Option<Usage> {
-        Some(Usage {
+    fn usage(input: u64, output: u64, read: u64, write: u64) -> Usage {
+        Usage {
             input_tokens: input,
             output_tokens: output,
             cache_read_input_tokens: read,
             cache_write_input_tokens: write,
-        })
+        }
     }
 
     fn headers(pairs: &'static [(&'static str, &'static str)]) -> Counts {
@@ -140,7 +142,7 @@ mod tests {
     fn converse_tells_its_usage() {
         let body =
             br#"{"output":{},"usage":{"inputTokens":3,"outputTokens":5,"totalTokens":8,"cacheReadInputTokens":7}}"#;
-        assert_eq!(of_converse(body), usage(3, 5, 7, 0));
+        assert_eq!(of_converse(body), Some(usage(3, 5, 7, 0)));
         assert_eq!(of_converse(br#"{"output":{}}"#), None);
         assert_eq!(of_converse(b"<html>"), None);
     }
@@ -150,21 +152,21 @@ mod tests {
         let counts =
             headers(&[("x-amzn-bedrock-input-token-count", "10"), ("x-amzn-bedrock-output-token-count", "20")]);
         let body = br#"{"usage":{"input_tokens":1,"output_tokens":2,"cache_read_input_tokens":3,"cache_creation_input_tokens":4}}"#;
-        assert_eq!(of_invoke(&counts, body), usage(10, 20, 3, 4));
-        assert_eq!(of_invoke(&Counts::default(), body), usage(1, 2, 3, 4));
+        assert_eq!(of_invoke(&counts, body), Some(usage(10, 20, 3, 4)));
+        assert_eq!(of_invoke(&Counts::default(), body), Some(usage(1, 2, 3, 4)));
     }
 
     #[test]
     fn embeddings_and_native_bodies_tell_theirs() {
         let none = Counts::default();
-        assert_eq!(of_invoke(&none, br#"{"embedding":[0.1],"inputTextTokenCount":6}"#), usage(6, 0, 0, 0));
+        assert_eq!(of_invoke(&none, br#"{"embedding":[0.1],"inputTextTokenCount":6}"#), Some(usage(6, 0, 0, 0)));
         assert_eq!(
             of_invoke(&none, br#"{"inputTextTokenCount":6,"results":[{"tokenCount":4,"outputText":"x"}]}"#),
-            usage(6, 4, 0, 0)
+            Some(usage(6, 4, 0, 0))
         );
-        assert_eq!(of_invoke(&none, br#"{"usage":{"inputTokens":6,"outputTokens":1}}"#), usage(6, 1, 0, 0));
+        assert_eq!(of_invoke(&none, br#"{"usage":{"inputTokens":6,"outputTokens":1}}"#), Some(usage(6, 1, 0, 0)));
         let cohere = headers(&[("x-amzn-bedrock-input-token-count", "9")]);
-        assert_eq!(of_invoke(&cohere, br#"{"embeddings":[[0.1]]}"#), usage(9, 0, 0, 0));
+        assert_eq!(of_invoke(&cohere, br#"{"embeddings":[[0.1]]}"#), Some(usage(9, 0, 0, 0)));
         assert_eq!(of_invoke(&none, br#"{"embeddings":[[0.1]]}"#), None);
     }
 }

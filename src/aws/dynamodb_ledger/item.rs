@@ -1,6 +1,7 @@
 //! A [`Row`] as a DynamoDB item and back. Times are epoch milliseconds, which keeps hot rows below one write unit.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::Serialize;
@@ -41,7 +42,7 @@ pub fn text(value: impl Into<String>) -> AttributeValue {
     AttributeValue::S(value.into())
 }
 
-pub fn number(value: impl ToString) -> AttributeValue {
+pub fn number(value: impl Display) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
 

@@ -42,7 +42,7 @@ impl Places {
     /// # Errors
     /// Permanent, when the place cannot be: a final row has none, all others have one; `sort` is at most 64 printable ASCII
     /// characters.
-    pub fn of(&self, what: &str, id: &RequestId, status: Status, work: Option<&Work>) -> PortResult<Option<Place>> {
+    pub fn of(self, what: &str, id: &RequestId, status: Status, work: Option<&Work>) -> PortResult<Option<Place>> {
         let Some(work) = work else {
             return if status.is_terminal() {
                 Ok(None)
@@ -62,11 +62,11 @@ impl Places {
     }
 
     /// The partition keys of all shards of a list.
-    pub fn keys(&self, list: &WorkList) -> Vec<String> {
+    pub fn keys(self, list: &WorkList) -> Vec<String> {
         (0..self.shards).map(|shard| key(list, shard)).collect()
     }
 
-    fn shard(&self, id: &RequestId) -> u32 {
+    fn shard(self, id: &RequestId) -> u32 {
         let hash = Sha256::digest(id.as_str().as_bytes());
         let first = hash.iter().take(4).fold(0u32, |n, byte| (n << 8) | u32::from(*byte));
         first % self.shards

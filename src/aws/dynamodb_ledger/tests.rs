@@ -93,8 +93,8 @@ async fn a_transition_whose_answer_was_lost_was_done() {
     let lost = say(fault(500, "InternalServerError"));
     let (ledger, server) = ledger(vec![lost, Box::new(|asked| refusal(&update_write_id(asked)))]).await;
     assert_eq!(ledger.apply(vec![claim()]).await.remove(0).unwrap(), Applied::Done(row()));
-    let script = server.script();
-    assert_eq!(script.asked.iter().map(update_write_id).collect::<HashSet<_>>().len(), 1);
+    let write_ids: HashSet<String> = server.script().asked.iter().map(update_write_id).collect();
+    assert_eq!(write_ids.len(), 1);
 
     let (ledger, _server) = self::ledger(vec![say(refusal("somebody else's"))]).await;
     assert_eq!(ledger.apply(vec![claim()]).await.remove(0).unwrap(), Applied::Refused(Some(row())));

@@ -91,16 +91,13 @@ pub fn build(
     clauses.set(item::WRITE_ID, item::text(write_id));
     clauses.set(item::STATUS, item::text(transition.to.as_str()));
     clauses.set(item::UPDATED_AT, item::time(transition.at));
-    match place {
-        Some(place) => {
-            clauses.set(schema::INDEX_KEY, item::text(place.list));
-            clauses.set(schema::INDEX_SORT, item::text(place.sort));
-        }
-        None => {
-            clauses.remove(schema::INDEX_KEY);
-            clauses.remove(schema::INDEX_SORT);
-            clauses.set(schema::TTL, item::expiry(transition.at, retention_seconds));
-        }
+    if let Some(place) = place {
+        clauses.set(schema::INDEX_KEY, item::text(place.list));
+        clauses.set(schema::INDEX_SORT, item::text(place.sort));
+    } else {
+        clauses.remove(schema::INDEX_KEY);
+        clauses.remove(schema::INDEX_SORT);
+        clauses.set(schema::TTL, item::expiry(transition.at, retention_seconds));
     }
     let patch = &transition.set;
     if let Some(ticket) = &patch.ticket {
