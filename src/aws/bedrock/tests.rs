@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 async fn bedrock(url: &str, attempt_timeout: Duration) -> Bedrock {
     let config = emulator_config("http://127.0.0.1:1", "us-east-1").unwrap();
-    Bedrock::connect(&config, Settings { attempt_timeout, endpoint: Some(url.to_owned()) }).await.unwrap()
+    Bedrock::connect(&config, Settings { attempt_timeout, endpoint: Some(url.to_owned()) }).unwrap()
 }
 
 fn call(operation: Operation, model: &str, body: &[u8]) -> Call {
@@ -244,11 +244,11 @@ async fn endpoints_must_be_urls_and_loopback_ones_need_no_credentials() {
     let config = SdkConfig::builder().behavior_version(super::super::clients::behavior_version()).build();
     for bad in ["", "localhost:8080", "not a url"] {
         let settings = Settings { endpoint: Some(bad.to_owned()), ..Settings::default() };
-        assert!(Bedrock::connect(&config, settings).await.is_err(), "{bad:?}");
+        assert!(Bedrock::connect(&config, settings).is_err(), "{bad:?}");
     }
     for (endpoint, expected) in [("http://[::1]:9", true), ("http://localhost:9", true), ("http://10.0.0.1:9", false)] {
         let settings = Settings { endpoint: Some(endpoint.to_owned()), ..Settings::default() };
-        let model = Bedrock::connect(&config, settings).await.unwrap();
+        let model = Bedrock::connect(&config, settings).unwrap();
         assert_eq!(model.config.credentials_provider().is_some(), expected, "{endpoint}");
     }
 }
