@@ -18,7 +18,7 @@ use super::place::{Place, PlaceArgs};
 use super::{Done, Error};
 
 /// Held requests are looked after when they are older than this and than two processing windows.
-const OVERDUE_AT_LEAST: Duration = Duration::from_secs(600);
+const OVERDUE_AT_LEAST: Duration = Duration::from_mins(10);
 
 #[derive(Debug, ClapArgs)]
 pub struct Args {

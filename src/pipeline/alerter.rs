@@ -141,7 +141,7 @@ async fn publish(alerts: &dyn Alerts, clock: &Clock, news: &News, count: u64) {
         match alerts.publish(&alert).await {
             Ok(()) => return,
             Err(error) if delay == 0 => {
-                tracing::error!(%error, key = alert.key, subject = alert.subject, "could not deliver an alert")
+                tracing::error!(%error, key = alert.key, subject = alert.subject, "could not deliver an alert");
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(delay)).await,
         }
@@ -180,7 +180,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_storm_gives_one_alert_and_one_sum() {
         let sink = Arc::new(Sink::default());
-        let (alerter, serve) = Alerter::new(sink.clone(), Clock::anchored(Timestamp(0)), Duration::from_secs(300));
+        let (alerter, serve) = Alerter::new(sink.clone(), Clock::anchored(Timestamp(0)), Duration::from_mins(5));
         let storm = async move {
             for _ in 0..500 {
                 alerter.tell(Severity::Warning, "throttled", "s", "b");
@@ -197,7 +197,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_failing_topic_is_tried_again() {
         let sink = Arc::new(Sink { fail_first: Mutex::new(2), ..Sink::default() });
-        let (alerter, serve) = Alerter::new(sink.clone(), Clock::anchored(Timestamp(0)), Duration::from_secs(300));
+        let (alerter, serve) = Alerter::new(sink.clone(), Clock::anchored(Timestamp(0)), Duration::from_mins(5));
         alerter.tell(Severity::Warning, "k", "s", "b");
         drop(alerter);
         serve.await;

@@ -20,7 +20,7 @@ use super::tally::Tally;
 use crate::clock::{Clock, Timestamp};
 use crate::models::{Catalog, ModelSpec, estimate};
 use crate::ports::payloads::{Fetched, ForeignObject};
-use crate::ports::{Delivery, Inserted, Ledger, Payloads, PortError, PortResult, PutKind, Queue, Work};
+use crate::ports::{Delivery, Inserted, Ledger, Payloads, PortError, PortResult, Ports, PutKind, Queue, Work};
 use crate::request::message::{self, Fault, Invalid, Limits, Submission, Target};
 use crate::request::{
     Estimate, Failure, Lane, Metadata, ModelId, Operation, Outcome, PayloadRef, Priority, Request, RequestId, Row,
@@ -162,19 +162,14 @@ impl Refusal {
 impl Ingest {
     /// The stage on these ports.
     #[must_use]
-    pub fn new(
-        input: Arc<dyn Queue>,
-        ledger: Arc<dyn Ledger>,
-        payloads: Arc<dyn Payloads>,
-        context: Context,
-        settings: Settings,
-    ) -> Self {
+    pub fn new(ports: &Ports, context: Context, settings: Settings) -> Self {
+        let input = Arc::clone(&ports.input);
         let Context { catalog, recorder, tally, clock, admitted } = context;
         Self {
             keeper: Keeper::new(Arc::clone(&input), settings.visibility),
             input,
-            ledger,
-            payloads,
+            ledger: Arc::clone(&ports.ledger),
+            payloads: Arc::clone(&ports.payloads),
             catalog,
             recorder,
             tally,
@@ -447,12 +442,11 @@ fn fits(estimate: Estimate, model: &ModelSpec) -> Result<(), Failure> {
 }
 
 fn hex_digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
-        use std::fmt::Write;
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    Sha256::digest(bytes)
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .filter_map(|n| char::from_digit(n.into(), 16))
+        .collect()
 }
 
 /// The first 32 digits of a hash: enough to keep the payloads of one id apart.

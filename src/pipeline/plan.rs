@@ -30,7 +30,7 @@ const DEAD_LETTER_LOOK: Duration = Duration::from_secs(5);
 /// Dead letters looked at in one pass.
 const DEAD_LETTERS: usize = 1_000;
 /// A running call whose worker is alive is looked at again after this.
-const STILL_RUNNING: Duration = Duration::from_secs(60);
+const STILL_RUNNING: Duration = Duration::from_mins(1);
 
 /// What the planner needs to know.
 #[derive(Clone, Copy, Debug)]

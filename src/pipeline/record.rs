@@ -167,7 +167,7 @@ impl Recorder {
     pub async fn publish(&self, row: &Row) {
         let stored = row.outcome.as_ref().and_then(|o| o.result.as_ref());
         let body = match stored {
-            Some(stored) if stored.bytes as usize <= self.inline_limit => {
+            Some(stored) if stored.bytes <= self.inline_limit as u64 => {
                 retry::until_done(|e| self.port_failed(e), || self.payloads.get(&stored.payload)).await
             }
             _ => None,

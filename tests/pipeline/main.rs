@@ -1,5 +1,7 @@
 //! The whole worker under paused time: what becomes of a message, whatever Bedrock and the workers do.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 mod rig;
 
 use std::time::Duration;
@@ -307,7 +309,8 @@ async fn a_row_whose_hold_message_was_never_sent_moves_on() {
     rig.send(&[request("lost", "lost")]).await;
     let ingest_only =
         rig.worker("ingest", |settings| settings.roles = [smoother::pipeline::fleet::Role::Ingest].into());
-    let _ = tokio::time::timeout(seconds(3), ingest_only.run(Stop::default())).await;
+    let lived = tokio::time::timeout(seconds(3), ingest_only.run(Stop::default())).await;
+    assert!(lived.is_err(), "nobody planned, so it cannot have become idle");
     let row = rig.row("lost").await;
     let from = Work { list: WorkList::Ready(row.request.lane.clone()), sort: row.request.rank.clone() };
     let now = rig.clock.now();
