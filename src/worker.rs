@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::models::Catalog;
-use crate::pipeline::alerter::Alerter;
+use crate::pipeline::alerter::{self, Alerter};
 use crate::pipeline::call::{self, Caller};
 use crate::pipeline::fleet::{Fleet, Member, Role};
 use crate::pipeline::ingest::{self, Ingest};
@@ -22,8 +22,6 @@ use crate::ports::{Model, Ports};
 use crate::request::Status;
 use crate::shutdown::Stop;
 
-/// The same news is not told again within this time, only counted.
-const ALERT_COOLDOWN: Duration = Duration::from_mins(5);
 /// How often metrics are delivered.
 const METRICS_EVERY: Duration = Duration::from_mins(1);
 /// How often to see whether there is nothing left to do, and how often in a row it must be so: counts on AWS are approximate.
@@ -43,6 +41,8 @@ pub struct Settings {
     pub drain_grace: Duration,
     /// The longest result that travels in the message, bytes.
     pub inline_limit: usize,
+    /// When on-call is told.
+    pub alerts: alerter::Settings,
     /// End when nothing is left to do.
     pub until_idle: bool,
     /// For ingest.
@@ -91,7 +91,8 @@ impl Worker {
     /// 4. flush: reports, results, deletions, alerts, metrics.
     pub async fn run(self, stop: Stop) {
         let mut writers = JoinSet::new();
-        let (alerter, serve_alerts) = Alerter::new(Arc::clone(&self.ports.alerts), self.clock.clone(), ALERT_COOLDOWN);
+        let (alerter, serve_alerts) =
+            Alerter::new(Arc::clone(&self.ports.alerts), self.clock.clone(), self.settings.alerts);
         let (recorder, serve_records) = Recorder::new(
             &self.ports,
             record::Context {

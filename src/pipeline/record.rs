@@ -12,7 +12,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::alerter::Alerter;
+use super::alerter::{After, Alerter, News};
 use super::batcher::{Batcher, Gathering};
 use super::lifecycle::{self, Calls};
 use super::tally::Tally;
@@ -206,16 +206,17 @@ impl Recorder {
         self.tally.port_error();
         tracing::warn!(%error, retryable = error.retryable, "a service call failed and will be repeated");
         if !error.retryable {
-            self.alerter.tell(
-                Severity::Critical,
-                format!("port/{}", error.what),
-                format!("smoother cannot {}", error.what),
-                format!(
+            self.alerter.tell(News {
+                key: format!("port/{}", error.what),
+                severity: Severity::Critical,
+                after: After::First,
+                subject: format!("smoother cannot {}", error.what),
+                body: format!(
                     "{error}\n\nImpact: work that needs this waits and is repeated until it works; nothing is lost.\n\
                      Likely causes: a missing permission of the task role, a deleted or renamed resource, a wrong name in the configuration.\n\
                      Look: smoother check-config; then the role's policy and the resource itself."
                 ),
-            );
+            });
         }
     }
 

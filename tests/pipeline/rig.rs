@@ -12,7 +12,7 @@ use smoother::config::{Config, Sources};
 use smoother::local::{self, Local};
 use smoother::models::Catalog;
 use smoother::pipeline::fleet::Role;
-use smoother::pipeline::{call, ingest, plan};
+use smoother::pipeline::{alerter, call, ingest, plan};
 use smoother::ports::model::{CallError, CallErrorClass};
 use smoother::ports::{Answer, Call, Model, Outgoing};
 use smoother::request::{RequestId, Row, Usage};
@@ -122,6 +122,11 @@ impl Rig {
             drain_grace: Duration::from_secs(25),
             inline_limit: 200_000,
             until_idle: true,
+            alerts: alerter::Settings {
+                threshold: 5,
+                period: Duration::from_mins(1),
+                cooldown: Duration::from_mins(5),
+            },
             ingest: ingest::Settings {
                 region: "us-east-1".to_owned(),
                 allowed_source_buckets: vec!["producers".to_owned()],
