@@ -21,18 +21,17 @@ use super::alerter::{After, News};
 use super::batcher::{Batcher, Gathering};
 use super::fleet::Fleet;
 use super::hold::{HoldMessage, Keeper};
+use super::intake::{Intake, hand_back};
 use super::pace::Gate;
 use super::record::Recorder;
 use super::tally::Tally;
 use crate::clock::Clock;
 use crate::models::Catalog;
-use crate::ports::{Delivery, Model, Payloads, PortResult, Ports, Queue, Severity};
+use crate::ports::{Delivery, Model, Payloads, Ports, Queue, Severity};
 use crate::retry::Policy;
 
 /// Hold messages taken with one receive.
 const RECEIVE: usize = 50;
-/// At shutdown a receive that is under way may still bring messages; they are handed back rather than left invisible.
-const LAST_RECEIVE: Duration = Duration::from_millis(1500);
 const GATHER_DELETES: Gathering = Gathering { size: 10, linger: Duration::from_millis(20), concurrent: 16 };
 
 /// What calling needs to know.
@@ -109,8 +108,8 @@ impl Caller {
     /// Works until `stop`; then hands back what has not begun and waits for what is in flight, until `abandon`.
     pub async fn run(self: &Arc<Self>, stop: &CancellationToken, abandon: &CancellationToken) {
         let mut tasks: JoinSet<()> = JoinSet::new();
-        let mut backoff = Duration::from_millis(100);
-        while !stop.is_cancelled() {
+        let mut intake = Intake::new(&*self.hold, self.settings.poll_wait, stop);
+        loop {
             while tasks.try_join_next().is_some() {}
             let room = self.room().saturating_sub(tasks.len());
             if room == 0 {
@@ -119,22 +118,11 @@ impl Caller {
                     _ = tasks.join_next() => continue,
                 }
             }
-            match self.receive(room.min(RECEIVE), stop).await {
-                Some(Ok(deliveries)) => {
-                    backoff = Duration::from_millis(100);
-                    for delivery in deliveries {
-                        let (caller, stop) = (Arc::clone(self), stop.clone());
-                        tasks.spawn(async move { caller.handle(delivery, &stop).await });
-                    }
-                }
-                Some(Err(error)) => {
-                    self.context.recorder.port_failed(&error);
-                    tokio::select! {
-                        () = stop.cancelled() => break,
-                        () = tokio::time::sleep(backoff) => backoff = (backoff * 2).min(Duration::from_secs(10)),
-                    }
-                }
-                None => break,
+            let received = intake.next(room.min(RECEIVE), |error| self.context.recorder.port_failed(error)).await;
+            let Some(deliveries) = received else { break };
+            for delivery in deliveries {
+                let (caller, stop) = (Arc::clone(self), stop.clone());
+                tasks.spawn(async move { caller.handle(delivery, &stop).await });
             }
         }
         loop {
@@ -143,26 +131,12 @@ impl Caller {
                     // Their claims are fenced: whoever receives the messages next claims them anew.
                     let receipts = self.keeper.receipts();
                     tasks.shutdown().await;
-                    self.hand_back(receipts).await;
+                    hand_back(&*self.hold, receipts).await;
                     break;
                 }
                 joined = tasks.join_next() => if joined.is_none() { break },
             }
         }
-    }
-
-    async fn receive(&self, max: usize, stop: &CancellationToken) -> Option<PortResult<Vec<Delivery>>> {
-        let mut receive = std::pin::pin!(self.hold.receive(max, self.settings.poll_wait));
-        tokio::select! {
-            biased;
-            received = &mut receive => return Some(received),
-            () = stop.cancelled() => {}
-        }
-        if let Ok(Ok(late)) = tokio::time::timeout(LAST_RECEIVE, receive).await {
-            let receipts = late.into_iter().map(|d| d.receipt).collect();
-            self.hand_back(receipts).await;
-        }
-        None
     }
 
     /// Messages this replica may have: its part of the calls in flight and of those that stand in line.
@@ -200,14 +174,8 @@ impl Caller {
                 }
                 self.context.freed.notify_one();
             }
-            End::HandBack => self.hand_back(vec![delivery.receipt]).await,
+            End::HandBack => hand_back(&*self.hold, vec![delivery.receipt]).await,
             End::Leave => {}
-        }
-    }
-
-    async fn hand_back(&self, receipts: Vec<String>) {
-        for error in self.hold.extend(receipts, Duration::ZERO).await.into_iter().filter_map(Result::err) {
-            tracing::warn!(%error, "could not hand a message back; it comes back at its visibility timeout");
         }
     }
 }

@@ -13,6 +13,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::hold::Keeper;
+use super::intake::Intake;
 use super::lifecycle;
 use super::rank::Ranker;
 use super::record::Recorder;
@@ -188,31 +189,17 @@ impl Ingest {
 
     /// One poller: takes batches until `stop`, and finishes the one it has.
     pub async fn poll(&self, stop: &CancellationToken) {
-        let mut backoff = Duration::from_millis(100);
-        while !stop.is_cancelled() {
-            let received = tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                received = self.input.receive(BATCH, self.settings.poll_wait) => received,
-            };
-            match received {
-                Ok(deliveries) => {
-                    backoff = Duration::from_millis(100);
-                    self.take(deliveries).await;
-                }
-                Err(error) => {
-                    self.recorder.port_failed(&error);
-                    tokio::select! {
-                        () = stop.cancelled() => break,
-                        () = tokio::time::sleep(backoff) => backoff = (backoff * 2).min(Duration::from_secs(10)),
-                    }
-                }
-            }
+        let mut intake = Intake::new(&*self.input, self.settings.poll_wait, stop);
+        while let Some(deliveries) = intake.next(BATCH, |error| self.recorder.port_failed(error)).await {
+            self.take(deliveries).await;
         }
     }
 
     /// Brings a batch to its end: every message is admitted, repeated or rejected, then deleted.
     pub async fn take(&self, deliveries: Vec<Delivery>) {
+        if deliveries.is_empty() {
+            return;
+        }
         let _kept: Vec<_> = deliveries.iter().map(|d| self.keeper.keep(&d.receipt)).collect();
         let examinations: Vec<_> = deliveries.iter().map(|d| self.examine(d)).collect();
         let examined: Vec<Examined> = futures_util::stream::iter(examinations).buffered(EXAMINED).collect().await;
