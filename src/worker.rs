@@ -109,6 +109,7 @@ impl Worker {
             worker: settings.worker.clone(),
             roles: settings.roles.clone(),
             since: clock.now(),
+            shown_at: clock.now(),
             lanes: Vec::new(),
         };
         // The first beat comes before any work, so that a single worker plans from the start.
@@ -125,6 +126,7 @@ impl Worker {
             member,
             gate.clone(),
             recorder.clone(),
+            clock.clone(),
             settings.call.max_concurrent,
         ));
         background.spawn(deliver_metrics(ports.clone(), Arc::clone(&tally), gate.clone(), clock.clone()));
@@ -228,12 +230,12 @@ impl Worker {
 }
 
 /// Shows that we are alive and what our lanes do; divides quotas and budget by the callers that are.
-async fn beat(fleet: Arc<Fleet>, member: Member, gate: Gate, recorder: Recorder, max_concurrent: u32) {
+async fn beat(fleet: Arc<Fleet>, member: Member, gate: Gate, recorder: Recorder, clock: Clock, max_concurrent: u32) {
     loop {
         let callers = u32::try_from(fleet.callers()).unwrap_or(u32::MAX);
         gate.set_share(1.0 / f64::from(callers), max_concurrent.div_ceil(callers));
         tokio::time::sleep(Fleet::beat_interval()).await;
-        let own = Member { lanes: gate.snapshots(), ..member.clone() };
+        let own = Member { lanes: gate.snapshots(), shown_at: clock.now(), ..member.clone() };
         if let Err(error) = fleet.beat(&own).await {
             recorder.port_failed(&error);
         }
