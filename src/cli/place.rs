@@ -70,7 +70,9 @@ impl PlaceArgs {
         let dir = self.local.iter().map(|dir| ("--local", dir.display().to_string()));
         let config = self.config.config.iter().map(|file| ("--config", file.display().to_string()));
         let set = self.config.set.iter().map(|(name, value)| ("--set", format!("{name}={value}")));
-        dir.chain(config).chain(set).map(|(flag, value)| format!(" {flag} {}", shell_word(&value))).collect()
+        let words =
+            dir.chain(config).chain(set).flat_map(|(flag, value)| [flag.to_owned(), shell_word(&value)]);
+        words.flat_map(|word| [" ".to_owned(), word]).collect()
     }
 
     /// Reads the settings and opens what they name.

@@ -222,7 +222,9 @@ impl<'a> Submit<'a> {
             }
             if sender.is_full() || ended {
                 let (sent, unsent) = sender.flush().await;
-                sent.iter().for_each(|item| report.sent(&item.message));
+                for item in &sent {
+                    report.sent(&item.message);
+                }
                 report.failed += unsent.len() as u64;
                 bar.set_position(report.submitted + report.failed);
                 if let (true, Some(first)) = (sent.is_empty(), unsent.first()) {
