@@ -17,7 +17,7 @@ use crate::request::Status;
 /// A worker that showed itself within this time is alive; it does so every other second.
 const FRESH: Duration = Duration::from_secs(15);
 /// One that has not for this long is gone.
-const GONE: Duration = Duration::from_secs(60);
+const GONE: Duration = Duration::from_mins(1);
 /// How often the backlog on AWS is counted: that reads its index, which costs.
 const COUNT_EVERY: Duration = Duration::from_secs(15);
 

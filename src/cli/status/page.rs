@@ -18,7 +18,7 @@ const WORKERS: usize = 20;
 pub fn page(overview: &Overview, paint: Paint) -> String {
     let mut page = String::new();
     // Writing to a String cannot fail.
-    let _ = write_page(&mut page, overview, paint);
+    _ = write_page(&mut page, overview, paint);
     page
 }
 

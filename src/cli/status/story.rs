@@ -14,7 +14,7 @@ const INDENT: usize = 13;
 pub fn page(story: &Story, local: bool, paint: Paint) -> String {
     let mut page = String::new();
     // Writing to a String cannot fail.
-    let _ = write_page(&mut page, story, local, paint);
+    _ = write_page(&mut page, story, local, paint);
     page
 }
 

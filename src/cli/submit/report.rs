@@ -60,7 +60,7 @@ impl Report {
     pub fn to_page(&self, around: &Around<'_>) -> String {
         let mut page = String::new();
         // Writing to a String cannot fail.
-        let _ = self.write_page(&mut page, around);
+        _ = self.write_page(&mut page, around);
         page
     }
 

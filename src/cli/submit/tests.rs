@@ -1,6 +1,7 @@
 //! Whole submits into a directory.
 
 use std::io::Write;
+use std::time::Duration;
 
 use super::*;
 use crate::cli::place::open_local;
@@ -42,8 +43,6 @@ impl Rig {
         (told, report, queued)
     }
 }
-
-use std::time::Duration;
 
 fn message(id: &str, text: &str) -> String {
     format!(
@@ -106,7 +105,7 @@ async fn all_of_a_long_file_arrives_once_and_unchanged() {
 async fn what_is_too_long_for_the_queue_is_uploaded_and_pointed_to() {
     let rig = rig().await;
     let long = message("long", &"word ".repeat(300_000));
-    // Only a model whose quota is not the small assumed default takes this much; what is assumed refuses nothing.
+    // Nova Lite's quota is assumed here, and what is assumed refuses nothing.
     let (told, report, queued) = rig.submit(&format!("{}\n{long}\n", message("a", "\u{ffff}")), false).await;
     assert_eq!((told.len(), report.submitted), (0, 2), "{told:?}");
     assert!(queued[0].body.contains(r"\uffff"), "SQS takes no noncharacters");
@@ -124,7 +123,7 @@ async fn what_is_too_long_for_the_queue_is_uploaded_and_pointed_to() {
 async fn json_over_several_lines_is_told_how_to_become_lines() {
     let rig = rig().await;
     let (file, length) = rig.write("{\n  \"request_id\": \"a\"\n}\n");
-    let judged = Submit::new(&rig.place, "in.json", file, length).judge(&mut |_| {}).unwrap();
+    let judged = Submit::new(&rig.place, "in.json", file, length).judge(&mut |fault| panic!("{fault}")).unwrap();
     let verdict = judged.verdict("in.json");
     assert!(verdict.contains("jq -c . in.json"), "{verdict}");
 }
