@@ -427,8 +427,8 @@ impl Ingest {
 /// and nothing else.
 fn may_read(object: &ForeignObject, allowed: &[String], upload_bucket: &str) -> bool {
     let uploaded = || {
-        let mut parts = object.key.split('/');
-        parts.next() == Some(PutKind::Upload.prefix()) && parts.all(|part| !matches!(part, "" | "." | ".."))
+        let path = object.key.strip_prefix(PutKind::Upload.prefix()).and_then(|rest| rest.strip_prefix('/'));
+        path.is_some_and(|path| path.split('/').all(|part| !matches!(part, "" | "." | "..")))
     };
     allowed.contains(&object.bucket) || (object.bucket == upload_bucket && uploaded())
 }
