@@ -9,7 +9,7 @@
 //! ```
 //! - [`lifecycle`] is the state machine: the only place that builds ledger transitions.
 //! - [`fleet`] knows the other replicas; [`alerter`] and [`tally`] tell people what happens.
-//! - [`batcher`] turns single sends and deletes into the batches that services charge for.
+//! - [`intake`] receives from queues, [`batcher`] turns single sends and deletes into the batches that services charge for.
 
 pub mod alerter;
 pub mod batcher;
@@ -17,6 +17,7 @@ pub mod call;
 pub mod fleet;
 pub mod hold;
 pub mod ingest;
+pub mod intake;
 pub mod lifecycle;
 pub mod pace;
 pub mod plan;

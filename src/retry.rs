@@ -10,7 +10,7 @@ const IN_PLACE: Duration = Duration::from_secs(10);
 /// A call that ended without an answer may have been billed, so it is repeated less often.
 const MAX_UNANSWERED: u32 = 3;
 /// Loading models and spent days end, but not within a few attempts.
-const SLOW_DELAY: Duration = Duration::from_secs(60);
+const SLOW_DELAY: Duration = Duration::from_mins(1);
 
 /// What to do after a failed call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +91,7 @@ where
             Ok(value) => return value,
             Err(error) => {
                 noted(&error);
-                let longest = if error.retryable { Duration::from_secs(10) } else { Duration::from_secs(60) };
+                let longest = if error.retryable { Duration::from_secs(10) } else { Duration::from_mins(1) };
                 tokio::time::sleep(delay.mul_f64(0.5 + 0.5 * fastrand::f64())).await;
                 delay = (delay * 2).min(longest);
             }
@@ -107,7 +107,7 @@ mod tests {
         CallError { class, kind: "X".into(), message: String::new(), retry_after }
     }
 
-    const POLICY: Policy = Policy { max_attempts: 6, base: Duration::from_secs(1), cap: Duration::from_secs(300) };
+    const POLICY: Policy = Policy { max_attempts: 6, base: Duration::from_secs(1), cap: Duration::from_mins(5) };
 
     #[test]
     fn throttles_never_use_up_attempts() {
@@ -125,8 +125,8 @@ mod tests {
             assert!(delay <= longest && delay >= longest / 2, "{attempts}: {delay:?}");
         }
         assert_eq!(POLICY.after(&error(CallErrorClass::Server, None), 6), Next::GiveUp);
-        let hint = Some(Duration::from_secs(120));
-        assert_eq!(POLICY.after(&error(CallErrorClass::Unavailable, hint), 1), Next::Defer(Duration::from_secs(120)));
+        let hint = Some(Duration::from_mins(2));
+        assert_eq!(POLICY.after(&error(CallErrorClass::Unavailable, hint), 1), Next::Defer(Duration::from_mins(2)));
     }
 
     #[test]

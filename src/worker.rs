@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::models::Catalog;
-use crate::pipeline::alerter::Alerter;
+use crate::pipeline::alerter::{self, Alerter};
 use crate::pipeline::call::{self, Caller};
 use crate::pipeline::fleet::{Fleet, Member, Role};
 use crate::pipeline::ingest::{self, Ingest};
@@ -22,10 +22,8 @@ use crate::ports::{Model, Ports};
 use crate::request::Status;
 use crate::shutdown::Stop;
 
-/// The same news is not told again within this time, only counted.
-const ALERT_COOLDOWN: Duration = Duration::from_secs(300);
 /// How often metrics are delivered.
-const METRICS_EVERY: Duration = Duration::from_secs(60);
+const METRICS_EVERY: Duration = Duration::from_mins(1);
 /// How often to see whether there is nothing left to do, and how often in a row it must be so: counts on AWS are approximate.
 const IDLE_LOOK: Duration = Duration::from_millis(200);
 const IDLE_LOOKS: u32 = 3;
@@ -43,6 +41,8 @@ pub struct Settings {
     pub drain_grace: Duration,
     /// The longest result that travels in the message, bytes.
     pub inline_limit: usize,
+    /// When on-call is told.
+    pub alerts: alerter::Settings,
     /// End when nothing is left to do.
     pub until_idle: bool,
     /// For ingest.
@@ -88,145 +88,163 @@ impl Worker {
     /// 1. stop intake: pollers, planner and caller take nothing new and hand back what has not begun;
     /// 2. drain: wait for calls in flight, at most the grace period, then leave them to others;
     /// 3. leave the fleet: give up the lease and the membership;
-    /// 4. flush: reports, results, deletions, metrics, alerts.
+    /// 4. flush: reports, results, deletions, alerts, metrics.
     pub async fn run(self, stop: Stop) {
-        let Self { ports, model, catalog, clock, settings, gate, tally } = self;
-        let admitted = Arc::new(Notify::new());
-        let (alerter, serve_alerts) = Alerter::new(Arc::clone(&ports.alerts), clock.clone(), ALERT_COOLDOWN);
+        let mut writers = JoinSet::new();
+        let (alerter, serve_alerts) =
+            Alerter::new(Arc::clone(&self.ports.alerts), self.clock.clone(), self.settings.alerts);
         let (recorder, serve_records) = Recorder::new(
-            &ports,
+            &self.ports,
             record::Context {
-                catalog: Arc::clone(&catalog),
-                tally: Arc::clone(&tally),
+                catalog: Arc::clone(&self.catalog),
+                tally: Arc::clone(&self.tally),
                 alerter,
-                clock: clock.clone(),
-                inline_limit: settings.inline_limit,
+                clock: self.clock.clone(),
+                inline_limit: self.settings.inline_limit,
             },
         );
-        let leads = settings.roles.contains(&Role::Plan);
-        let fleet = Arc::new(Fleet::new(Arc::clone(&ports.registers), settings.worker.clone(), leads));
-        let member = Member {
-            worker: settings.worker.clone(),
-            roles: settings.roles.clone(),
-            since: clock.now(),
-            shown_at: clock.now(),
-            lanes: Vec::new(),
-        };
+        writers.spawn(serve_alerts);
+        writers.spawn(serve_records);
+
+        let plans = self.settings.roles.contains(&Role::Plan);
+        let fleet = Arc::new(Fleet::new(Arc::clone(&self.ports.registers), self.settings.worker.clone(), plans));
+        let member = self.member();
         // The first beat comes before any work, so that a single worker plans from the start.
         if let Err(error) = fleet.beat(&member).await {
             recorder.port_failed(&error);
         }
 
-        let mut writers = JoinSet::new();
-        writers.spawn(serve_alerts);
-        writers.spawn(serve_records);
-        let mut background = JoinSet::new();
-        background.spawn(beat(
+        let mut crew = Crew { intake: JoinSet::new(), background: JoinSet::new(), writers };
+        let concurrent = self.settings.call.max_concurrent;
+        crew.background.spawn(beat(
             Arc::clone(&fleet),
             member,
-            gate.clone(),
+            self.gate.clone(),
             recorder.clone(),
-            clock.clone(),
-            settings.call.max_concurrent,
+            self.clock.clone(),
+            concurrent,
         ));
-        background.spawn(deliver_metrics(ports.clone(), Arc::clone(&tally), gate.clone(), clock.clone()));
-        if settings.until_idle {
-            background.spawn(stop_when_idle(ports.clone(), stop.intake.clone(), recorder.clone()));
+        let (tally, gate) = (Arc::clone(&self.tally), self.gate.clone());
+        crew.background.spawn(deliver_metrics(self.ports.clone(), tally, gate, self.clock.clone()));
+        if self.settings.until_idle {
+            crew.background.spawn(stop_when_idle(self.ports.clone(), stop.intake.clone(), recorder.clone()));
+        }
+        // Whatever may have made room or brought work wakes the planner.
+        let wake = Arc::new(Notify::new());
+        if self.settings.roles.contains(&Role::Ingest) {
+            self.start_ingest(&mut crew, &recorder, &wake, &stop);
+        }
+        if plans {
+            self.start_planner(&mut crew, &recorder, &fleet, &wake, &stop);
+        }
+        if self.settings.roles.contains(&Role::Call) {
+            self.start_caller(&mut crew, &recorder, &fleet, &wake, &stop);
         }
 
-        let mut intake = JoinSet::new();
-        if settings.roles.contains(&Role::Ingest) {
-            let context = ingest::Context {
-                catalog: Arc::clone(&catalog),
-                recorder: recorder.clone(),
-                tally: Arc::clone(&tally),
-                clock: clock.clone(),
-                admitted: Arc::clone(&admitted),
-            };
-            let ingest = Arc::new(Ingest::new(
-                Arc::clone(&ports.input),
-                Arc::clone(&ports.ledger),
-                Arc::clone(&ports.payloads),
-                context,
-                settings.ingest.clone(),
-            ));
-            for _ in 0..settings.input_pollers.max(1) {
-                let (ingest, stop) = (Arc::clone(&ingest), stop.intake.clone());
-                intake.spawn(async move { ingest.poll(&stop).await });
-            }
-            background.spawn(async move { ingest.keep().await });
-        }
-        if leads {
-            let context = plan::Context {
-                fleet: Arc::clone(&fleet),
-                catalog: Arc::clone(&catalog),
-                recorder: recorder.clone(),
-                tally: Arc::clone(&tally),
-                clock: clock.clone(),
-                wake: Arc::clone(&admitted),
-            };
-            let planner = Planner::new(&ports, context, settings.plan);
-            let stop = stop.intake.clone();
-            intake.spawn(async move { planner.run(&stop).await });
-        }
-        let drained = CancellationToken::new();
-        if settings.roles.contains(&Role::Call) {
-            let dispatcher = gate.clone();
-            background.spawn(async move { dispatcher.run().await });
-            let context = call::Context {
-                gate: gate.clone(),
-                recorder: recorder.clone(),
-                catalog,
-                fleet: Arc::clone(&fleet),
-                tally: Arc::clone(&tally),
-                clock: clock.clone(),
-                freed: admitted,
-            };
-            let (caller, serve_deletes) = Caller::new(&ports, model, context, settings.call.clone());
-            writers.spawn(serve_deletes);
-            let caller = Arc::new(caller);
-            let keeper = Arc::clone(&caller);
-            background.spawn(async move { keeper.keep().await });
-            let (intake_stop, abandon) = (stop.intake.clone(), stop.abandon.clone());
-            intake.spawn(async move { caller.run(&intake_stop, &abandon).await });
-        }
-
-        // Phase 1 and 2.
         stop.intake.cancelled().await;
-        let abandon = stop.abandon.clone();
-        let mut grace = JoinSet::new();
-        let (drain_grace, ended) = (settings.drain_grace, drained.clone());
-        grace.spawn(async move {
-            tokio::select! {
-                () = tokio::time::sleep(drain_grace) => abandon.cancel(),
-                () = ended.cancelled() => {}
-            }
-        });
-        let finish = async { while intake.join_next().await.is_some() {} };
-        tokio::select! {
-            () = finish => {}
-            // What does not notice that it was abandoned (a port that hangs, say) gets one more second.
-            () = async { stop.abandon.cancelled().await; tokio::time::sleep(Duration::from_secs(1)).await } => {
-                tracing::warn!("the grace period is over; what is unfinished will be done again");
-            }
-        }
-        intake.shutdown().await;
-        drained.cancel();
-        grace.shutdown().await;
+        drain(&mut crew.intake, &stop, self.settings.drain_grace).await;
 
-        // Phase 3.
-        background.shutdown().await;
+        crew.background.shutdown().await;
         if let Err(error) = fleet.leave().await {
             tracing::warn!(%error, "could not leave the fleet; others notice within seconds");
         }
 
-        // Phase 4.
         drop(recorder);
-        while writers.join_next().await.is_some() {}
-        if let Err(error) = ports.metrics.put(tally.take_data(clock.now())).await {
+        while crew.writers.join_next().await.is_some() {}
+        if let Err(error) = self.ports.metrics.put(self.tally.take_data(self.clock.now())).await {
             tracing::warn!(%error, "the last metrics could not be delivered");
         }
     }
+
+    fn member(&self) -> Member {
+        Member {
+            worker: self.settings.worker.clone(),
+            roles: self.settings.roles.clone(),
+            since: self.clock.now(),
+            shown_at: self.clock.now(),
+            lanes: Vec::new(),
+        }
+    }
+
+    fn start_ingest(&self, crew: &mut Crew, recorder: &Recorder, wake: &Arc<Notify>, stop: &Stop) {
+        let context = ingest::Context {
+            catalog: Arc::clone(&self.catalog),
+            recorder: recorder.clone(),
+            tally: Arc::clone(&self.tally),
+            clock: self.clock.clone(),
+            admitted: Arc::clone(wake),
+        };
+        let ingest = Arc::new(Ingest::new(&self.ports, context, self.settings.ingest.clone()));
+        for _ in 0..self.settings.input_pollers.max(1) {
+            let (ingest, stop) = (Arc::clone(&ingest), stop.intake.clone());
+            crew.intake.spawn(async move { ingest.poll(&stop).await });
+        }
+        crew.background.spawn(async move { ingest.keep().await });
+    }
+
+    fn start_planner(&self, crew: &mut Crew, recorder: &Recorder, fleet: &Arc<Fleet>, wake: &Arc<Notify>, stop: &Stop) {
+        let context = plan::Context {
+            fleet: Arc::clone(fleet),
+            catalog: Arc::clone(&self.catalog),
+            recorder: recorder.clone(),
+            tally: Arc::clone(&self.tally),
+            clock: self.clock.clone(),
+            wake: Arc::clone(wake),
+        };
+        let planner = Planner::new(&self.ports, context, self.settings.plan);
+        let stop = stop.intake.clone();
+        crew.intake.spawn(async move { planner.run(&stop).await });
+    }
+
+    fn start_caller(&self, crew: &mut Crew, recorder: &Recorder, fleet: &Arc<Fleet>, wake: &Arc<Notify>, stop: &Stop) {
+        let context = call::Context {
+            gate: self.gate.clone(),
+            recorder: recorder.clone(),
+            catalog: Arc::clone(&self.catalog),
+            fleet: Arc::clone(fleet),
+            tally: Arc::clone(&self.tally),
+            clock: self.clock.clone(),
+            freed: Arc::clone(wake),
+        };
+        let (caller, serve_deletes) =
+            Caller::new(&self.ports, Arc::clone(&self.model), context, self.settings.call.clone());
+        crew.writers.spawn(serve_deletes);
+        let dispatcher = self.gate.clone();
+        crew.background.spawn(async move { dispatcher.run().await });
+        let caller = Arc::new(caller);
+        let keeper = Arc::clone(&caller);
+        crew.background.spawn(async move { keeper.keep().await });
+        let stop = stop.clone();
+        crew.intake.spawn(async move { caller.run(&stop.intake, &stop.abandon).await });
+    }
+}
+
+/// The tasks of a worker by how they end.
+struct Crew {
+    /// Take work; end by themselves once intake stops and what they have is done.
+    intake: JoinSet<()>,
+    /// Serve the others; are ended when those have ended.
+    background: JoinSet<()>,
+    /// Write what the others hand them; end when nobody is left to hand them anything.
+    writers: JoinSet<()>,
+}
+
+/// Waits for what is in flight, at most the grace period and one more second for what does not notice that it was
+/// abandoned (a port that hangs, say).
+async fn drain(intake: &mut JoinSet<()>, stop: &Stop, grace: Duration) {
+    let finished = async { while intake.join_next().await.is_some() {} };
+    let out_of_patience = async {
+        tokio::select! {
+            () = tokio::time::sleep(grace) => stop.abandon.cancel(),
+            () = stop.abandon.cancelled() => {}
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    };
+    tokio::select! {
+        () = finished => {}
+        () = out_of_patience => tracing::warn!("the grace period is over; what is unfinished will be done again"),
+    }
+    intake.shutdown().await;
 }
 
 /// Shows that we are alive and what our lanes do; divides quotas and budget by the callers that are.

@@ -14,9 +14,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{Region, SdkConfig};
 use aws_sdk_bedrockruntime::Client;
 use aws_sdk_bedrockruntime::config::interceptors::AfterDeserializationInterceptorContextRef;
-use aws_sdk_bedrockruntime::config::{
-    ConfigBag, Intercept, ProvideCredentials, RuntimeComponents, StalledStreamProtectionConfig,
-};
+use aws_sdk_bedrockruntime::config::{ConfigBag, Intercept, RuntimeComponents, StalledStreamProtectionConfig};
 use aws_sdk_bedrockruntime::error::BoxError;
 use aws_sdk_bedrockruntime::primitives::Blob;
 use aws_smithy_types::body::SdkBody;
@@ -29,9 +27,6 @@ use crate::request::{Lane, Operation};
 
 /// The account that is called with the process's own credentials.
 const OWN_ACCOUNT: &str = "default";
-
-/// Longest look for credentials before a loopback endpoint is called with test credentials.
-const CREDENTIALS_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How Bedrock is called.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,12 +53,12 @@ pub struct Bedrock {
 }
 
 impl Bedrock {
-    /// Bedrock with the credentials and the HTTP client of `config`. When the endpoint is on this machine and no credentials are
-    /// found within two seconds, and only then, calls are signed with test credentials.
+    /// Bedrock with the credentials and the HTTP client of `config`. When the endpoint is on this machine and the environment
+    /// names no credentials, and only then, calls are signed with test credentials.
     ///
     /// # Errors
     /// Permanent, when the endpoint is no URL.
-    pub async fn connect(config: &SdkConfig, settings: Settings) -> PortResult<Self> {
+    pub fn connect(config: &SdkConfig, settings: Settings) -> PortResult<Self> {
         let mut config = config.clone();
         if let Some(endpoint) = &settings.endpoint {
             let uri: http::Uri = endpoint.parse().map_err(|e| {
@@ -76,7 +71,7 @@ impl Bedrock {
                 let why = format!("{endpoint:?} is not a URL such as http://127.0.0.1:8080");
                 return Err(PortError::permanent("bedrock endpoint", why));
             }
-            if uri.host().is_some_and(is_loopback) && !has_credentials(&config).await {
+            if uri.host().is_some_and(is_loopback) && !names_credentials() {
                 let provider = aws_sdk_bedrockruntime::config::SharedCredentialsProvider::new(test_credentials());
                 config = config.into_builder().credentials_provider(provider).build();
             }
@@ -163,14 +158,12 @@ fn is_loopback(host: &str) -> bool {
     bare == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-async fn has_credentials(config: &SdkConfig) -> bool {
-    match config.credentials_provider() {
-        Some(provider) => {
-            let found = tokio::time::timeout(CREDENTIALS_PATIENCE, provider.provide_credentials()).await;
-            matches!(found, Ok(Ok(_)))
-        }
-        None => false,
-    }
+/// Whether somebody set credentials for this process. Instance metadata is not asked: what listens on this machine
+/// needs no role's credentials, and the look would cost seconds where there is no such service.
+fn names_credentials() -> bool {
+    ["AWS_ACCESS_KEY_ID", "AWS_PROFILE"]
+        .iter()
+        .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
 }
 
 /// The account and the Region of a lane.

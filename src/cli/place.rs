@@ -135,7 +135,7 @@ impl Place {
             attempt_timeout: self.config.call_timeout,
             endpoint: self.config.bedrock_endpoint.clone(),
         };
-        Ok(Arc::new(Bedrock::connect(&sdk, settings).await?))
+        Ok(Arc::new(Bedrock::connect(&sdk, settings)?))
     }
 
     /// How long a receive waits: SQS charges per call, the local queue does not.

@@ -9,7 +9,7 @@ use clap::{Args as ClapArgs, ValueEnum};
 
 use crate::models::Catalog;
 use crate::pipeline::fleet::Role;
-use crate::pipeline::{call, ingest, plan};
+use crate::pipeline::{alerter, call, ingest, plan};
 use crate::retry::Policy;
 use crate::shutdown::Stop;
 use crate::worker::{Settings, Worker};
@@ -18,7 +18,12 @@ use super::place::{Place, PlaceArgs};
 use super::{Done, Error};
 
 /// Held requests are looked after when they are older than this and than two processing windows.
-const OVERDUE_AT_LEAST: Duration = Duration::from_secs(600);
+const OVERDUE_AT_LEAST: Duration = Duration::from_mins(10);
+
+/// One evaluation period of `alarm_threshold`, as CloudWatch's.
+const ALARM_PERIOD: Duration = Duration::from_mins(1);
+/// The same news is not told again within this time, only counted.
+const ALERT_COOLDOWN: Duration = Duration::from_mins(5);
 
 #[derive(Debug, ClapArgs)]
 pub struct Args {
@@ -108,6 +113,11 @@ pub fn worker_settings(place: &Place, roles: BTreeSet<Role>, until_idle: bool) -
         drain_grace: config.drain_grace,
         inline_limit: usize::try_from(config.inline_result_limit).unwrap_or(usize::MAX),
         until_idle,
+        alerts: alerter::Settings {
+            threshold: u64::from(config.alarm_threshold) * u64::from(config.alarm_evaluation_periods),
+            period: ALARM_PERIOD * config.alarm_evaluation_periods,
+            cooldown: ALERT_COOLDOWN,
+        },
         ingest: ingest::Settings {
             region: config.aws_region.clone(),
             allowed_source_buckets: config.allowed_source_buckets.clone(),

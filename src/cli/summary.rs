@@ -106,8 +106,7 @@ impl Summary {
     pub fn to_page(&self) -> String {
         let mut page = String::new();
         // Writing to a String cannot fail.
-        let _ = self.write_page(&mut page);
-        page
+        self.write_page(&mut page).map(|()| page).unwrap_or_default()
     }
 
     fn write_page(&self, page: &mut String) -> std::fmt::Result {

@@ -22,7 +22,7 @@ const LAPSE: Duration = Duration::from_secs(7);
 /// A leader that could not renew for this long stops leading, well before others may take over.
 const LEAD_FOR: Duration = Duration::from_secs(5);
 /// Heartbeats of the dead are cleared away after this long.
-const BURY: Duration = Duration::from_secs(60);
+const BURY: Duration = Duration::from_mins(1);
 
 const LEASE: &str = "lease/planner";
 const MEMBERS: &str = "member/";

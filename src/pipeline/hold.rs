@@ -84,7 +84,8 @@ impl Keeper {
             if receipts.is_empty() {
                 continue;
             }
-            let failed = self.queue.extend(receipts, self.visibility).await.into_iter().filter_map(Result::err).last();
+            let failed =
+                self.queue.extend(receipts, self.visibility).await.into_iter().filter_map(Result::err).next_back();
             if let Some(error) = failed {
                 tracing::warn!(%error, "could not extend the visibility of hold messages");
             }

@@ -13,6 +13,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::hold::Keeper;
+use super::intake::Intake;
 use super::lifecycle;
 use super::rank::Ranker;
 use super::record::Recorder;
@@ -20,7 +21,7 @@ use super::tally::Tally;
 use crate::clock::{Clock, Timestamp};
 use crate::models::{Catalog, ModelSpec, estimate};
 use crate::ports::payloads::{Fetched, ForeignObject};
-use crate::ports::{Delivery, Inserted, Ledger, Payloads, PortError, PortResult, PutKind, Queue, Work};
+use crate::ports::{Delivery, Inserted, Ledger, Payloads, PortError, PortResult, Ports, PutKind, Queue, Work};
 use crate::request::message::{self, Fault, Invalid, Limits, Submission, Target};
 use crate::request::{
     Estimate, Failure, Lane, Metadata, ModelId, Operation, Outcome, PayloadRef, Priority, Request, RequestId, Row,
@@ -162,19 +163,14 @@ impl Refusal {
 impl Ingest {
     /// The stage on these ports.
     #[must_use]
-    pub fn new(
-        input: Arc<dyn Queue>,
-        ledger: Arc<dyn Ledger>,
-        payloads: Arc<dyn Payloads>,
-        context: Context,
-        settings: Settings,
-    ) -> Self {
+    pub fn new(ports: &Ports, context: Context, settings: Settings) -> Self {
+        let input = Arc::clone(&ports.input);
         let Context { catalog, recorder, tally, clock, admitted } = context;
         Self {
             keeper: Keeper::new(Arc::clone(&input), settings.visibility),
             input,
-            ledger,
-            payloads,
+            ledger: Arc::clone(&ports.ledger),
+            payloads: Arc::clone(&ports.payloads),
             catalog,
             recorder,
             tally,
@@ -193,31 +189,17 @@ impl Ingest {
 
     /// One poller: takes batches until `stop`, and finishes the one it has.
     pub async fn poll(&self, stop: &CancellationToken) {
-        let mut backoff = Duration::from_millis(100);
-        while !stop.is_cancelled() {
-            let received = tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                received = self.input.receive(BATCH, self.settings.poll_wait) => received,
-            };
-            match received {
-                Ok(deliveries) => {
-                    backoff = Duration::from_millis(100);
-                    self.take(deliveries).await;
-                }
-                Err(error) => {
-                    self.recorder.port_failed(&error);
-                    tokio::select! {
-                        () = stop.cancelled() => break,
-                        () = tokio::time::sleep(backoff) => backoff = (backoff * 2).min(Duration::from_secs(10)),
-                    }
-                }
-            }
+        let mut intake = Intake::new(&*self.input, self.settings.poll_wait, stop);
+        while let Some(deliveries) = intake.next(BATCH, |error| self.recorder.port_failed(error)).await {
+            self.take(deliveries).await;
         }
     }
 
     /// Brings a batch to its end: every message is admitted, repeated or rejected, then deleted.
     pub async fn take(&self, deliveries: Vec<Delivery>) {
+        if deliveries.is_empty() {
+            return;
+        }
         let _kept: Vec<_> = deliveries.iter().map(|d| self.keeper.keep(&d.receipt)).collect();
         let examinations: Vec<_> = deliveries.iter().map(|d| self.examine(d)).collect();
         let examined: Vec<Examined> = futures_util::stream::iter(examinations).buffered(EXAMINED).collect().await;
@@ -460,12 +442,11 @@ pub fn fits(estimate: Estimate, model: &ModelSpec) -> Result<(), Failure> {
 }
 
 fn hex_digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
-        use std::fmt::Write;
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    Sha256::digest(bytes)
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .filter_map(|n| char::from_digit(n.into(), 16))
+        .collect()
 }
 
 /// The first 32 digits of a hash: enough to keep the payloads of one id apart.

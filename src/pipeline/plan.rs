@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+use super::alerter::{After, News};
 use super::fleet::Fleet;
 use super::hold::HoldMessage;
 use super::lifecycle;
@@ -27,10 +28,12 @@ use crate::request::{Lane, Row, Status};
 const SWEEP: usize = 500;
 /// How long between looks at the dead-letter queue.
 const DEAD_LETTER_LOOK: Duration = Duration::from_secs(5);
+/// Between two plans: bounds what a flood of arrivals costs, and is short beside a call.
+const GATHER: Duration = Duration::from_millis(50);
 /// Dead letters looked at in one pass.
 const DEAD_LETTERS: usize = 1_000;
 /// A running call whose worker is alive is looked at again after this.
-const STILL_RUNNING: Duration = Duration::from_secs(60);
+const STILL_RUNNING: Duration = Duration::from_mins(1);
 
 /// What the planner needs to know.
 #[derive(Clone, Copy, Debug)]
@@ -90,22 +93,27 @@ impl Planner {
         Self { ledger, hold, dead, context, settings }
     }
 
-    /// Plans until `stop`, whenever this replica leads.
+    /// Plans until `stop`, whenever this replica leads: all of it at every interval, and between those, when it is woken,
+    /// only what fills the hold queue.
     pub async fn run(&self, stop: &CancellationToken) {
         let mut term = Term::default();
+        let mut rounds = tokio::time::interval(self.settings.interval);
+        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !stop.is_cancelled() {
-            if let Err(error) = self.tick(&mut term).await {
+            let planned = tokio::select! {
+                () = stop.cancelled() => break,
+                _ = rounds.tick() => self.round(&mut term).await,
+                () = self.context.wake.notified() => self.refill(&term).await,
+            };
+            if let Err(error) = planned {
                 self.context.recorder.port_failed(&error);
             }
-            tokio::select! {
-                () = stop.cancelled() => break,
-                () = tokio::time::sleep(self.settings.interval) => {}
-                () = self.context.wake.notified() => {}
-            }
+            // Whatever arrives meanwhile is planned together.
+            tokio::time::sleep(GATHER.min(self.settings.interval)).await;
         }
     }
 
-    async fn tick(&self, term: &mut Term) -> PortResult<()> {
+    async fn round(&self, term: &mut Term) -> PortResult<()> {
         let Some(number) = self.context.fleet.term() else {
             term.number = None;
             return Ok(());
@@ -118,6 +126,10 @@ impl Planner {
         self.sweep_overdue().await?;
         self.look_at_dead_letters(term).await?;
         self.top_up().await
+    }
+
+    async fn refill(&self, term: &Term) -> PortResult<()> {
+        if term.number.is_some() && term.number == self.context.fleet.term() { self.top_up().await } else { Ok(()) }
     }
 
     /// A predecessor may have died between a row and its message: every queued row gets a new message. Messages of
@@ -192,18 +204,19 @@ impl Planner {
             first_error(self.dead.delete(settled).await)?;
         }
         if !kept.is_empty() {
-            self.context.recorder.alerter().tell(
-                Severity::Critical,
-                "dead-letters",
-                format!("smoother: {} message(s) in the dead-letter queue", kept.len()),
-                format!(
+            self.context.recorder.alerter().tell(News {
+                key: "dead-letters".to_owned(),
+                severity: Severity::Critical,
+                after: After::First,
+                subject: format!("smoother: {} message(s) in the dead-letter queue", kept.len()),
+                body: format!(
                     "{} holds {} message(s) that no worker could bring to an end; their requests are FAILED with the reason.\n\
                      Likely causes: a request that exhausts the worker's memory, a worker that is killed again and again.\n\
                      Look: smoother status <request id>, and the worker's log around the time it stopped.",
                     self.dead.name(),
                     kept.len()
                 ),
-            );
+            });
             first_error(self.dead.extend(kept, Duration::ZERO).await)?;
         }
         Ok(())

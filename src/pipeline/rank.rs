@@ -75,10 +75,10 @@ mod tests {
     fn a_deadline_lowers_the_rank_and_never_raises_it() {
         let ranker = Ranker::default();
         let expected = Duration::from_secs(5);
-        let soon = ranker.rank(Priority::BULK, Some(NOW + Duration::from_secs(60)), expected, NOW);
+        let soon = ranker.rank(Priority::BULK, Some(NOW + Duration::from_mins(1)), expected, NOW);
         assert_eq!(due(&soon), Some(NOW + Duration::from_secs(55)));
-        let far = ranker.rank(Priority::HIGH, Some(NOW + Duration::from_secs(864_000)), expected, NOW);
-        assert_eq!(due(&far), Some(NOW + Duration::from_secs(15 * 60)));
+        let far = ranker.rank(Priority::HIGH, Some(NOW + Duration::from_hours(240)), expected, NOW);
+        assert_eq!(due(&far), Some(NOW + Duration::from_mins(15)));
     }
 
     proptest! {

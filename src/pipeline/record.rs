@@ -12,7 +12,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::alerter::Alerter;
+use super::alerter::{After, Alerter, News};
 use super::batcher::{Batcher, Gathering};
 use super::lifecycle::{self, Calls};
 use super::tally::Tally;
@@ -167,7 +167,7 @@ impl Recorder {
     pub async fn publish(&self, row: &Row) {
         let stored = row.outcome.as_ref().and_then(|o| o.result.as_ref());
         let body = match stored {
-            Some(stored) if stored.bytes as usize <= self.inline_limit => {
+            Some(stored) if stored.bytes <= self.inline_limit as u64 => {
                 retry::until_done(|e| self.port_failed(e), || self.payloads.get(&stored.payload)).await
             }
             _ => None,
@@ -206,16 +206,17 @@ impl Recorder {
         self.tally.port_error();
         tracing::warn!(%error, retryable = error.retryable, "a service call failed and will be repeated");
         if !error.retryable {
-            self.alerter.tell(
-                Severity::Critical,
-                format!("port/{}", error.what),
-                format!("smoother cannot {}", error.what),
-                format!(
+            self.alerter.tell(News {
+                key: format!("port/{}", error.what),
+                severity: Severity::Critical,
+                after: After::First,
+                subject: format!("smoother cannot {}", error.what),
+                body: format!(
                     "{error}\n\nImpact: work that needs this waits and is repeated until it works; nothing is lost.\n\
                      Likely causes: a missing permission of the task role, a deleted or renamed resource, a wrong name in the configuration.\n\
                      Look: smoother check-config; then the role's policy and the resource itself."
                 ),
-            );
+            });
         }
     }
 

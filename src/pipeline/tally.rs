@@ -26,8 +26,11 @@ struct Counts {
     total: Totals,
     waits: BTreeMap<&'static str, Histogram<u64>>,
     average_call_ms: Option<f64>,
-    pending: BTreeMap<(&'static str, Vec<(&'static str, String)>), (Unit, Sum)>,
+    pending: BTreeMap<Series, (Unit, Samples)>,
 }
+
+/// A metric's name and dimensions.
+type Series = (&'static str, Vec<(&'static str, String)>);
 
 /// Sums since the process started.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -64,9 +67,9 @@ pub struct ModelTotals {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Sum {
+struct Samples {
     count: f64,
-    sum: f64,
+    total: f64,
     min: f64,
     max: f64,
 }
@@ -202,7 +205,7 @@ impl Tally {
                 at,
                 unit,
                 count: s.count,
-                sum: s.sum,
+                sum: s.total,
                 min: s.min,
                 max: s.max,
             })
@@ -220,12 +223,12 @@ impl Tally {
 
 impl Counts {
     fn add(&mut self, name: &'static str, dimensions: Vec<(&'static str, String)>, unit: Unit, value: f64) {
-        let fresh = Sum { count: 0.0, sum: 0.0, min: f64::INFINITY, max: f64::NEG_INFINITY };
-        let (_, sum) = self.pending.entry((name, dimensions)).or_insert((unit, fresh));
-        sum.count += 1.0;
-        sum.sum += value;
-        sum.min = sum.min.min(value);
-        sum.max = sum.max.max(value);
+        let fresh = Samples { count: 0.0, total: 0.0, min: f64::INFINITY, max: f64::NEG_INFINITY };
+        let (_, samples) = self.pending.entry((name, dimensions)).or_insert((unit, fresh));
+        samples.count += 1.0;
+        samples.total += value;
+        samples.min = samples.min.min(value);
+        samples.max = samples.max.max(value);
     }
 }
 

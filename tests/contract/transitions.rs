@@ -33,7 +33,8 @@ fn queueing(id: &RequestId, ticket: &str) -> Transition {
 fn claiming(id: &RequestId, ticket: &str, claim: &str) -> Transition {
     let mut transition = transition(id, &[Status::Queued], Status::Running, Some(held(6_000)));
     transition.if_ticket = Some(ticket.to_owned());
-    transition.set = Patch { claim: Some((claim.to_owned(), format!("worker of {claim}"))), ..Patch::default() };
+    transition.set =
+        Patch { add_claims: 1, claim: Some((claim.to_owned(), format!("worker of {claim}"))), ..Patch::default() };
     transition
 }
 
@@ -56,6 +57,7 @@ pub async fn a_transition_changes_what_it_says(fixture: &Fixture) {
     change.set = Patch {
         ticket: Some("t1".to_owned()),
         claim: Some(("c1".to_owned(), "w1".to_owned())),
+        add_claims: 1,
         add_attempts: 2,
         add_throttles: 3,
         queued_at: Some(Timestamp(11)),
@@ -85,10 +87,12 @@ pub async fn a_transition_changes_what_it_says(fixture: &Fixture) {
     let mut finish = transition(id, &[Status::Queued], Status::Succeeded, None);
     finish.set.outcome = Some(outcome(15));
     finish.set.add_attempts = 1;
+    finish.set.add_claims = -1;
     let finished = done(ledger, finish).await;
     let wanted = Row {
         status: Status::Succeeded,
         updated_at: finished.updated_at,
+        claims: 0,
         attempts: 3,
         outcome: Some(outcome(15)),
         ..wanted

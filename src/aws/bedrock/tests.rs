@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-async fn bedrock(url: &str, attempt_timeout: Duration) -> Bedrock {
+fn bedrock(url: &str, attempt_timeout: Duration) -> Bedrock {
     let config = emulator_config("http://127.0.0.1:1", "us-east-1").unwrap();
-    Bedrock::connect(&config, Settings { attempt_timeout, endpoint: Some(url.to_owned()) }).await.unwrap()
+    Bedrock::connect(&config, Settings { attempt_timeout, endpoint: Some(url.to_owned()) }).unwrap()
 }
 
 fn call(operation: Operation, model: &str, body: &[u8]) -> Call {
@@ -21,7 +21,7 @@ fn call(operation: Operation, model: &str, body: &[u8]) -> Call {
 
 async fn one(answer: Canned, operation: Operation) -> (Result<Answer, CallError>, Server) {
     let server = Server::saying(vec![answer]).await;
-    let model = bedrock(&server.url, Duration::from_secs(20)).await;
+    let model = bedrock(&server.url, Duration::from_secs(20));
     (model.call(call(operation, "us.amazon.nova-lite-v1:0", b"{\"messages\":[]}")).await, server)
 }
 
@@ -44,7 +44,7 @@ async fn converse_passes_the_json_untouched_both_ways() {
     let came = br#"{"output":{"message":{"role":"assistant","content":[{"hologram":{"x":[1]}},{"text":"ok"}]}},
         "stopReason":"end_turn","usage":{"inputTokens":11,"outputTokens":5,"totalTokens":16,"cacheWriteInputTokens":2},"metrics":{"latencyMs":4},"unheard":true}"#;
     let server = Server::saying(vec![ok(came)]).await;
-    let model = bedrock(&server.url, Duration::from_secs(20)).await;
+    let model = bedrock(&server.url, Duration::from_secs(20));
     let arn = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc123";
     let answer = model.call(call(Operation::Converse, arn, sent)).await.unwrap();
     assert_eq!(answer.body, &came[..]);
@@ -179,14 +179,14 @@ async fn the_servers_retry_after_is_passed_on() {
 #[tokio::test]
 async fn silence_and_refused_connections_are_transport_errors() {
     let silent = Server::saying(vec![]).await;
-    let model = bedrock(&silent.url, Duration::from_millis(200)).await;
+    let model = bedrock(&silent.url, Duration::from_millis(200));
     let timed_out = model.call(call(Operation::Converse, "m", b"{}")).await.unwrap_err();
     assert_eq!((timed_out.class, timed_out.kind.as_str()), (CallErrorClass::Transport, failure::TRANSPORT));
 
     let unused = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", unused.local_addr().unwrap());
     drop(unused);
-    let model = bedrock(&url, Duration::from_secs(5)).await;
+    let model = bedrock(&url, Duration::from_secs(5));
     let refused = model.call(call(Operation::Invoke, "m", b"{}")).await.unwrap_err();
     assert_eq!((refused.class, refused.kind.as_str()), (CallErrorClass::Transport, failure::TRANSPORT));
 }
@@ -204,7 +204,7 @@ async fn a_connection_that_breaks_midway_is_a_transport_error() {
         let half = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{\"output\":";
         socket.write_all(half).await.unwrap();
     });
-    let model = bedrock(&url, Duration::from_secs(5)).await;
+    let model = bedrock(&url, Duration::from_secs(5));
     let broken = model.call(call(Operation::Converse, "m", b"{}")).await.unwrap_err();
     assert_eq!(broken.class, CallErrorClass::Transport, "{broken:?}");
 }
@@ -214,7 +214,7 @@ async fn dropping_a_call_closes_its_connection() {
     use tokio::io::AsyncReadExt;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let model = bedrock(&url, Duration::from_secs(20)).await;
+    let model = bedrock(&url, Duration::from_secs(20));
     let request_arrives = async {
         let (mut socket, _) = listener.accept().await.unwrap();
         assert_ne!(socket.read(&mut [0; 16]).await.unwrap(), 0);
@@ -231,7 +231,7 @@ async fn dropping_a_call_closes_its_connection() {
 #[tokio::test]
 async fn lanes_that_name_no_known_account_are_refused_without_a_call() {
     let server = Server::saying(vec![]).await;
-    let model = bedrock(&server.url, Duration::from_secs(1)).await;
+    let model = bedrock(&server.url, Duration::from_secs(1));
     let mut other = call(Operation::Converse, "m", b"{}");
     other.lane = Lane::new("payments", "us-east-1", &other.model_id);
     let refused = model.call(other).await.unwrap_err();
@@ -244,11 +244,11 @@ async fn endpoints_must_be_urls_and_loopback_ones_need_no_credentials() {
     let config = SdkConfig::builder().behavior_version(super::super::clients::behavior_version()).build();
     for bad in ["", "localhost:8080", "not a url"] {
         let settings = Settings { endpoint: Some(bad.to_owned()), ..Settings::default() };
-        assert!(Bedrock::connect(&config, settings).await.is_err(), "{bad:?}");
+        assert!(Bedrock::connect(&config, settings).is_err(), "{bad:?}");
     }
     for (endpoint, expected) in [("http://[::1]:9", true), ("http://localhost:9", true), ("http://10.0.0.1:9", false)] {
         let settings = Settings { endpoint: Some(endpoint.to_owned()), ..Settings::default() };
-        let model = Bedrock::connect(&config, settings).await.unwrap();
+        let model = Bedrock::connect(&config, settings).unwrap();
         assert_eq!(model.config.credentials_provider().is_some(), expected, "{endpoint}");
     }
 }

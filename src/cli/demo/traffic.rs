@@ -32,7 +32,7 @@ pub fn bedrock(seed: u64) -> Settings {
         tpm: Some(tpm),
         burndown,
         mean_output_tokens: 130.0,
-        faults: faults.clone(),
+        faults,
         ..ModelSettings::default()
     };
     let models = [(CLAUDE.to_owned(), model(CLAUDE_QUOTA, 5.0)), (NOVA.to_owned(), model(NOVA_QUOTA, 1.0))];

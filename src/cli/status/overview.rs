@@ -256,7 +256,7 @@ pub mod fixture {
         Member {
             worker: worker.to_owned(),
             roles: roles.iter().copied().collect(),
-            since: NOW - Duration::from_secs(11_520),
+            since: NOW - Duration::from_mins(192),
             shown_at: NOW - silent,
             lanes: vec![lane()],
         }

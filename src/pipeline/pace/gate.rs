@@ -138,7 +138,7 @@ impl Gate {
             let (_, name) = ready.swap_remove(best);
             let Some(lane) = state_ref.lanes.get_mut(&name) else { continue };
             if let Err(at) = lane.try_start() {
-                next = earlier(next, at);
+                note_next(&mut next, at);
                 continue;
             }
             if let Some((waiter, hold)) = lane.admit_head(now) {
@@ -168,13 +168,13 @@ fn note_readiness(
     let Some(head) = lane.waiting.keys().next().cloned() else { return };
     match lane.readiness(now) {
         Readiness::Now => ready.push((head, name.clone())),
-        Readiness::At(at) => *next = earlier(*next, at),
+        Readiness::At(at) => note_next(next, at),
         Readiness::Blocked => {}
     }
 }
 
-fn earlier(a: Option<Instant>, b: Instant) -> Option<Instant> {
-    Some(a.map_or(b, |a| a.min(b)))
+fn note_next(next: &mut Option<Instant>, at: Instant) {
+    *next = Some(next.map_or(at, |known| known.min(at)));
 }
 
 impl Shared {
@@ -323,9 +323,9 @@ mod tests {
             self.at = now;
             let admitted = self.level >= reserve;
             if admitted {
-                self.level -= reserve
+                self.level -= reserve;
             } else {
-                self.refused += 1
+                self.refused += 1;
             }
             admitted
         }

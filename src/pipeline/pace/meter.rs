@@ -103,7 +103,7 @@ mod tests {
         let mut meter = Meter::new(6_000.0, start);
         assert!(meter.level(start).abs() < 1e-9);
         assert!((meter.level(start + Duration::from_secs(1)) - 100.0).abs() < 1e-6);
-        assert!((meter.level(start + Duration::from_secs(3600)) - 1_000.0).abs() < 1e-6);
+        assert!((meter.level(start + Duration::from_hours(1)) - 1_000.0).abs() < 1e-6);
     }
 
     #[tokio::test(start_paused = true)]
@@ -111,9 +111,9 @@ mod tests {
         let start = Instant::now();
         let mut meter = Meter::new(6_000.0, start);
         meter.give_back(5_000.0, start);
-        assert!((meter.level(start + Duration::from_secs(60)) - 5_000.0).abs() < 1e-6);
-        meter.take(6_000.0, start + Duration::from_secs(60));
-        assert_eq!(meter.when(0.0, start + Duration::from_secs(60)), Some(start + Duration::from_secs(70)));
+        assert!((meter.level(start + Duration::from_mins(1)) - 5_000.0).abs() < 1e-6);
+        meter.take(6_000.0, start + Duration::from_mins(1));
+        assert_eq!(meter.when(0.0, start + Duration::from_mins(1)), Some(start + Duration::from_secs(70)));
     }
 
     proptest! {

@@ -11,9 +11,9 @@ const QUIET: Duration = Duration::from_secs(30);
 /// Distance between single calls that test whether the quota is back.
 const PROBE_GAP: Duration = Duration::from_millis(300);
 /// A day's tokens are gone: look again after this long.
-const DAY_PAUSE: Duration = Duration::from_secs(3600);
+const DAY_PAUSE: Duration = Duration::from_hours(1);
 /// How long the minute log stays engaged after the first token throttle.
-const LOG_ENGAGED: Duration = Duration::from_secs(3600);
+const LOG_ENGAGED: Duration = Duration::from_hours(1);
 /// Cuts come at most this often, so that one burst of throttles is one cut.
 const CUT_GAP: Duration = Duration::from_secs(20);
 /// What a cut leaves, and how it grows back per second: from 0.8 to 1 in 17 minutes.
@@ -68,8 +68,8 @@ impl Pauses {
         if let Some(until) = self.until.filter(|until| *until > now) {
             return Some(until);
         }
-        let probe = self.last_probe.map(|last| last + PROBE_GAP).filter(|at| self.probing && *at > now);
-        probe
+
+        self.last_probe.map(|last| last + PROBE_GAP).filter(|at| self.probing && *at > now)
     }
 
     /// Until when the lane is paused, if it is.
@@ -142,7 +142,7 @@ mod tests {
         for (length, base) in lengths.iter().zip([1.0, 2.0, 4.0, 8.0, 16.0, 16.0]) {
             assert!((base..=base * 1.25).contains(length), "{lengths:?}");
         }
-        now += Duration::from_secs(120);
+        now += Duration::from_mins(2);
         pauses.throttled(true, None, now);
         assert!(pauses.paused_until(now).unwrap() <= now + Duration::from_millis(1250));
     }

@@ -1,0 +1,329 @@
+//! One held request from its place in line to its end, or to the end of our part in it.
+//!
+//! The ledger is asked only when a permit is there: the claim is one write, and returns all that the call needs.
+
+use bytes::Bytes;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::Caller;
+use crate::clock::Timestamp;
+use crate::pipeline::alerter::{After, News};
+use crate::pipeline::hold::HoldMessage;
+use crate::pipeline::lifecycle::{self, Calls};
+use crate::pipeline::pace::{Ask, LaneLimits, Paused, Permit, Settlement};
+use crate::pipeline::rank;
+use crate::pipeline::record::Attempted;
+use crate::ports::model::{CallError, CallErrorClass};
+use crate::ports::{Answer, Applied, Call, Severity};
+use crate::request::{Failure, Row, Status};
+use crate::retry::{self, Next};
+
+/// A claimed request on its way through its attempts.
+struct Claimed {
+    row: Row,
+    claim: String,
+    body: Bytes,
+}
+
+/// What becomes of the hold message.
+pub(super) enum End {
+    /// The request went on; the message is done.
+    Delete,
+    /// Somebody else should have it now.
+    HandBack,
+    /// Leave it to its visibility timeout.
+    Leave,
+}
+
+/// Whether a claim could be had.
+enum Claiming {
+    Got(Box<Claimed>),
+    Over(End),
+}
+
+impl Caller {
+    /// From the message to the end of the request, or of our part in it.
+    pub(super) async fn see_through(&self, message: &HoldMessage, stop: &CancellationToken) -> End {
+        let mut claimed: Option<Box<Claimed>> = None;
+        let mut calls = Calls::default();
+        loop {
+            let permit = tokio::select! {
+                biased;
+                () = stop.cancelled() => return self.step_down(claimed.as_deref(), calls).await,
+                permit = self.admit(message) => permit,
+            };
+            let mut permit = match permit {
+                Admission::Admitted(permit) => permit,
+                Admission::Paused(paused) => return self.step_back(message, claimed.as_deref(), calls, paused).await,
+                Admission::TooLate => return self.expire(message, claimed, calls).await,
+            };
+            let current = match claimed.take() {
+                Some(current) => current,
+                None => match self.claim(message).await {
+                    Claiming::Got(current) => current,
+                    Claiming::Over(end) => return end,
+                },
+            };
+            let current = claimed.insert(current);
+            permit.mark_called();
+            let started = Instant::now();
+            calls.started_at = Some(self.context.clock.now());
+            let outcome = self.call(current).await;
+            let latency = Some(started.elapsed());
+            self.context.tally.called(message.lane.as_str(), outcome.as_ref().err().map(|e| e.class));
+            let error = match outcome {
+                Ok(answer) => {
+                    permit.settle(Settlement::Answered(answer.usage));
+                    calls.attempts += 1;
+                    let attempted = Attempted { row: &current.row, claim: &current.claim, calls, latency };
+                    let ours = self.context.recorder.succeed(attempted, answer).await;
+                    return if ours { End::Delete } else { End::Leave };
+                }
+                Err(error) => error,
+            };
+            permit.settle(Settlement::Failed { class: error.class, retry_after: error.retry_after });
+            self.note_failure(message, &error, &mut calls);
+            match self.settings.policy.after(&error, current.row.attempts + calls.attempts) {
+                Next::Again(delay) => {
+                    tokio::select! {
+                        () = stop.cancelled() => {}
+                        () = tokio::time::sleep(delay) => {}
+                    }
+                }
+                Next::Defer(delay) => {
+                    return self.defer(current, calls, self.context.clock.now() + delay, error.to_string()).await;
+                }
+                Next::GiveUp => {
+                    let attempts = current.row.attempts + calls.attempts;
+                    let failure = Failure {
+                        kind: error.kind,
+                        message: format!("{} (attempt {attempts})", error.message),
+                        retryable: retry::is_retryable(error.class),
+                        field: None,
+                    };
+                    let attempted = Attempted { row: &current.row, claim: &current.claim, calls, latency };
+                    return self.end(attempted, Status::Failed, failure).await;
+                }
+            }
+        }
+    }
+
+    async fn admit(&self, message: &HoldMessage) -> Admission {
+        let model = self.context.catalog.admitted(&message.lane.model());
+        let ask = Ask {
+            lane: message.lane.clone(),
+            limits: LaneLimits {
+                requests_per_minute: model.quota.requests_per_minute,
+                tokens_per_minute: Some(model.quota.tokens_per_minute),
+                burndown: model.burndown,
+                max_concurrent: model.max_concurrent,
+            },
+            rank: message.rank.clone(),
+            urgent: rank::is_urgent(&message.rank),
+            estimate: message.estimate,
+        };
+        let admitted = self.context.gate.admit(ask);
+        let admitted = match message.deadline {
+            None => admitted.await,
+            Some(deadline) => {
+                let left = deadline.since(self.context.clock.now());
+                match tokio::time::timeout(left, admitted).await {
+                    // The gate may have answered at the very moment.
+                    Ok(_) | Err(_) if deadline <= self.context.clock.now() => return Admission::TooLate,
+                    Ok(admitted) => admitted,
+                    Err(_) => return Admission::TooLate,
+                }
+            }
+        };
+        admitted.map_or_else(Admission::Paused, Admission::Admitted)
+    }
+
+    async fn claim(&self, message: &HoldMessage) -> Claiming {
+        let claim = lifecycle::token();
+        let now = self.context.clock.now();
+        let transition = lifecycle::claim(
+            message.request_id.clone(),
+            &message.ticket,
+            &claim,
+            &self.settings.worker,
+            message.overdue,
+            now,
+        );
+        let row = match self.context.recorder.apply(transition).await {
+            Applied::Done(row) => row,
+            // An earlier try of ours was applied although its answer was lost.
+            Applied::Refused(Some(row)) if row.claim.as_ref() == Some(&claim) => row,
+            Applied::Refused(Some(row)) if row.status.is_terminal() && row.ticket.as_ref() == Some(&message.ticket) => {
+                // Finished, but perhaps killed before the result was sent.
+                self.context.recorder.publish(&row).await;
+                return Claiming::Over(End::Delete);
+            }
+            Applied::Refused(now) => {
+                // A pass through the hold queue that is over.
+                tracing::debug!(request_id = %message.request_id, status = ?now.map(|r| r.status), "a stale hold message");
+                return Claiming::Over(End::Delete);
+            }
+        };
+        let lost = row.claims.saturating_sub(1);
+        let failure = if lost >= lifecycle::MAX_LOST_CLAIMS {
+            Failure {
+                kind: lifecycle::POISON.to_owned(),
+                message: format!(
+                    "{lost} workers started this request and were gone before it ended; it is not tried again"
+                ),
+                retryable: false,
+                field: None,
+            }
+        } else {
+            let get = || self.payloads.get(&row.request.body);
+            if let Some(body) = retry::until_done(|e| self.context.recorder.port_failed(e), get).await {
+                return Claiming::Got(Box::new(Claimed { row: *row, claim, body }));
+            }
+            Failure {
+                kind: "PayloadMissing".to_owned(),
+                message: "the stored request body is gone; was it deleted, or did the bucket's lifecycle end it?"
+                    .to_owned(),
+                retryable: true,
+                field: None,
+            }
+        };
+        let attempted = Attempted { row: &row, claim: &claim, calls: Calls::default(), latency: None };
+        Claiming::Over(self.end(attempted, Status::Failed, failure).await)
+    }
+
+    async fn call(&self, current: &Claimed) -> Result<Answer, CallError> {
+        let request = &current.row.request;
+        let call = Call {
+            lane: request.lane.clone(),
+            model_id: request.model_id.clone(),
+            operation: request.operation,
+            body: current.body.clone(),
+        };
+        let timeout = self.settings.call_timeout;
+        tokio::time::timeout(timeout, self.model.call(call)).await.unwrap_or_else(|_| {
+            Err(CallError {
+                class: CallErrorClass::Transport,
+                kind: "CallTimeout".to_owned(),
+                message: format!("no answer within {} s (call_timeout)", timeout.as_secs()),
+                retry_after: None,
+            })
+        })
+    }
+
+    fn note_failure(&self, message: &HoldMessage, error: &CallError, calls: &mut Calls) {
+        let throttled = matches!(
+            error.class,
+            CallErrorClass::ThrottledRequests | CallErrorClass::ThrottledTokens | CallErrorClass::ThrottledDay
+        );
+        if throttled {
+            calls.throttles += 1;
+        } else {
+            calls.attempts += 1;
+        }
+        tracing::warn!(
+            request_id = %message.request_id,
+            lane = %message.lane,
+            error_type = error.kind,
+            class = ?error.class,
+            "a Bedrock call failed"
+        );
+        let refused = error.kind == "AccessDeniedException";
+        self.context.recorder.alerter().tell(News {
+            key: format!("bedrock/{}/{}", error.kind, message.lane),
+            severity: if refused { Severity::Critical } else { Severity::Warning },
+            after: if refused { After::First } else { After::Threshold },
+            subject: format!("smoother: {} from {}", error.kind, message.lane.model()),
+            body: format!(
+                "Bedrock answered {} on lane {}.\nLatest request: {}\n{}\nLook: smoother status {}",
+                error.kind,
+                message.lane,
+                message.request_id,
+                consequence(error.class),
+                message.request_id
+            ),
+        });
+    }
+
+    async fn end(&self, attempted: Attempted<'_>, status: Status, failure: Failure) -> End {
+        if self.context.recorder.end(attempted, status, failure).await { End::Delete } else { End::Leave }
+    }
+
+    /// The deadline passed before a call was started.
+    async fn expire(&self, message: &HoldMessage, claimed: Option<Box<Claimed>>, calls: Calls) -> End {
+        let current = match claimed {
+            Some(current) => current,
+            None => match self.claim(message).await {
+                Claiming::Got(current) => current,
+                Claiming::Over(end) => return end,
+            },
+        };
+        let deadline = message.deadline.unwrap_or_default();
+        let failure = Failure {
+            kind: "DeadlinePassed".to_owned(),
+            message: format!("the deadline {deadline} passed before a call could be started"),
+            retryable: true,
+            field: Some("deadline".to_owned()),
+        };
+        let attempted = Attempted { row: &current.row, claim: &current.claim, calls, latency: None };
+        self.end(attempted, Status::Expired, failure).await
+    }
+
+    async fn defer(&self, current: &Claimed, calls: Calls, not_before: Timestamp, why: String) -> End {
+        let now = self.context.clock.now();
+        let transition = lifecycle::defer(&current.row, &current.claim, calls, not_before, why, now);
+        self.context.recorder.apply(transition).await;
+        End::Delete
+    }
+
+    /// The lane is paused for long: the request waits in the backlog, and others use the room.
+    async fn step_back(&self, message: &HoldMessage, claimed: Option<&Claimed>, calls: Calls, paused: Paused) -> End {
+        let now = self.context.clock.now();
+        let pause = now + paused.until.saturating_duration_since(Instant::now());
+        // Never past the deadline: at that moment it must be told that it expired.
+        let not_before = message.deadline.map_or(pause, |deadline| deadline.min(pause));
+        if let Some(current) = claimed {
+            return self.defer(current, calls, not_before, "the lane is paused".to_owned()).await;
+        }
+        let id = message.request_id.clone();
+        self.context.recorder.apply(lifecycle::step_back(id, &message.ticket, not_before, now)).await;
+        End::Delete
+    }
+
+    /// We are shutting down: what has not begun is handed back, what is between attempts goes back into line.
+    async fn step_down(&self, claimed: Option<&Claimed>, calls: Calls) -> End {
+        match claimed {
+            None => End::HandBack,
+            Some(current) => {
+                let now = self.context.clock.now();
+                self.defer(current, calls, now, "its worker was stopped between two attempts".to_owned()).await
+            }
+        }
+    }
+}
+
+enum Admission {
+    Admitted(Permit),
+    Paused(Paused),
+    TooLate,
+}
+
+fn consequence(class: CallErrorClass) -> &'static str {
+    match class {
+        CallErrorClass::ThrottledRequests | CallErrorClass::ThrottledTokens => {
+            "Impact: the lane pauses for seconds and then uses less; nothing is lost. Likely causes: other traffic on the same account, or a configured quota above the real one."
+        }
+        CallErrorClass::ThrottledDay => {
+            "Impact: the lane pauses; its requests wait. Likely cause: the day's token quota is used up. Ask for more in Service Quotas or move work to another model."
+        }
+        CallErrorClass::NotReady | CallErrorClass::Unavailable | CallErrorClass::Server => {
+            "Impact: the request is tried again with growing delays. Likely cause: Bedrock itself; see the AWS health dashboard if it goes on."
+        }
+        CallErrorClass::ModelTimeout | CallErrorClass::Transport => {
+            "Impact: the request is tried again up to three times; an unanswered call may have been billed. Likely causes: very long answers, the network, call_timeout."
+        }
+        CallErrorClass::Final => {
+            "Impact: the request is FAILED, its producer was told why; trying it again would not help. Likely causes: a malformed body, no access to the model, a model that needs an inference profile."
+        }
+    }
+}
