@@ -26,7 +26,7 @@ use super::{Done, Error, print, say, status};
 
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
-All lines are judged first, by the settings given here; faults are told as FILE:LINE: field: reason,
+All lines are judged first, by the settings given here; each fault is told with its line and field,
 and then nothing is sent unless --skip-invalid. A message too long for the queue (1 MiB) is uploaded
 and pointed to. JSON: submitted, invalid, failed, repeated, without_request_id, by_priority {class: n},
 by_model {model: n}. Exit status: 1 when a line is invalid (not with --skip-invalid) or was not sent.")]
@@ -180,7 +180,7 @@ impl<'a> Submit<'a> {
 
     fn tell_faults(&self, line: u64, faults: &[Fault], tell: &mut dyn FnMut(&str)) {
         for fault in faults {
-            tell(&format!("{}:{line}: {fault}", self.source));
+            tell(&format!("{} line {line}: {fault}", self.source));
         }
     }
 
@@ -244,7 +244,7 @@ impl<'a> Submit<'a> {
     }
 
     fn tell_unsent(&self, unsent: &Unsent, tell: &mut dyn FnMut(&str)) {
-        tell(&format!("{}:{}: not sent: {}", self.source, unsent.line, unsent.error));
+        tell(&format!("{} line {}: not sent: {}", self.source, unsent.line, unsent.error));
     }
 
     fn stopped(&self, first: &Unsent, report: &mut Report, judged: &Judged) -> String {
