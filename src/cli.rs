@@ -126,10 +126,13 @@ fn say(line: &str) {
     eprintln!("{line}");
 }
 
-/// A line of output, on stdout. A reader that has left (`| head`) ends the command quietly.
+/// A line of output, on stdout. A reader that has left (`| head`) has seen enough: that is no error.
 fn print(text: &str) -> Result<(), Error> {
-    use std::io::Write;
-    writeln!(std::io::stdout(), "{text}").map_err(Error::io("write to stdout"))
+    use std::io::{ErrorKind, Write};
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(Error::io("write to stdout")),
+    }
 }
 
 #[cfg(test)]
