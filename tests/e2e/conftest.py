@@ -14,8 +14,8 @@ from rig.places import AwsPlace, LocalPlace
 from rig.processes import Processes
 from rig.services import Simulator, start_emulator
 
-# Lines of each log that are shown when a test fails.
-TAIL = 40
+# Lines of each log that are shown when a test fails: what went wrong, and what was last.
+TROUBLES, TAIL = 15, 15
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -25,10 +25,15 @@ def pytest_runtest_makereport(item, call):
     if report.failed:
         for processes in (item.funcargs.get("session_processes"), item.funcargs.get("processes")):
             for process in processes.all if processes else []:
-                lines = process.log_path.read_text(errors="replace").splitlines()
                 state = "running" if process.running else f"ended with {process.code}"
-                title = f"{process.name} ({state}), last lines of {process.log_path}"
-                report.sections.append((title, "\n".join(line[:400] for line in lines[-TAIL:])))
+                report.sections.append((f"{process.name} ({state}): {process.log_path}", excerpt(process)))
+
+
+def excerpt(process):
+    lines = process.log_path.read_text(errors="replace").splitlines()
+    head, tail = lines[:-TAIL], lines[-TAIL:]
+    troubles = [line for line in head if '"WARN"' in line or '"ERROR"' in line or "panicked" in line][-TROUBLES:]
+    return "\n".join(line[:400] for line in [*troubles, f"… {len(lines)} lines …", *tail])
 
 
 @pytest.fixture(scope="session")

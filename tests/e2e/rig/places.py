@@ -47,7 +47,8 @@ class AwsPlace:
         again = processes.start("init", [*init, "--json"], base)
         assert again.ended(60) == 0, again.log()
         self.outputs = json.loads(again.out())
-        self.sqs, self.dynamodb, self.s3, self.sns = (client(s, emulator) for s in ("sqs", "dynamodb", "s3", "sns"))
+        for service in ("sqs", "dynamodb", "s3", "sns", "cloudwatch"):
+            setattr(self, service, client(service, emulator))
         if visibility:
             for name in ("input_queue_url", "hold_queue_url"):
                 self.sqs.set_queue_attributes(
@@ -163,6 +164,8 @@ class LocalPlace:
         self.env = dict(CREDENTIALS)
         self.flags = ["--local", directory]
         self.seen = set()
+        made = processes.start("make", [binary, "run", *self.flags, "--until-idle"], self.env)
+        assert made.ended(30) == 0, made.log()
 
     def database(self):
         return sqlite3.connect(f"file:{self.directory}/smoother.db?mode=ro", uri=True, timeout=30)

@@ -16,7 +16,7 @@ DENIED = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
 MODELS = (NOVA, HAIKU, TITAN, VERBOSE, DENIED)
 
 PRIORITIES = ("urgent", "high", "normal", "low", "bulk", 0, 1, 3, 6, 9)
-CLASSES = {0: "urgent", 1: "high", 3: "normal", 6: "low", 9: "bulk"}
+CLASSES = {0: "urgent", 1: "high", 3: "high", 6: "normal", 9: "bulk"}
 TENANTS = ("default", "checkout", "research", "nightly:eu-1")
 
 POINTERS = {
