@@ -100,14 +100,15 @@ def test_two_workers_share_the_work(place, config, bedrock, worker):
 
 def test_roles_in_three_processes(place, config, bedrock, worker):
     simulator = bedrock(simulated(0.3))
-    place.env["AWS_ENDPOINT_URL_BEDROCK_RUNTIME"] = simulator.url
     names = send(place, 80)
-    roles = {role: worker(place, simulator, "--config", config, *QUICK, "--role", role, name=role) for role in
-             ("ingest", "plan", "call")}
+    roles = {
+        role: worker(place, simulator, "--config", config, *QUICK, "--role", role, name=role)
+        for role in ("ingest", "plan", "call")
+    }
     wait_for("all to be finished", lambda: place.finished() == len(names), 60, 0.2, roles.values())
-    assert finished_by(roles["call"]) == names and not finished_by(roles["ingest"]) | finished_by(roles["plan"])
     for process in roles.values():
         process.signal(signal.SIGTERM)
     for process in roles.values():
         assert process.ended(15) == 0
+    assert finished_by(roles["call"]) == names and not finished_by(roles["ingest"]) | finished_by(roles["plan"])
     check_each_once(place, simulator, names)
