@@ -2,10 +2,14 @@
 
 mod check_config;
 mod demo;
+mod format;
 mod init;
 mod place;
+mod results;
 mod run;
 mod simulate;
+mod status;
+mod submit;
 mod summary;
 
 use std::io::IsTerminal;
@@ -32,6 +36,12 @@ enum Command {
     Demo(demo::Args),
     /// Works: drains the input queue, ranks, paces, calls Bedrock, delivers results
     Run(run::Args),
+    /// Sends a file of requests to the input queue, after judging all of it
+    Submit(submit::Args),
+    /// Shows backlog, quotas and workers, or why one request waits and how it ended
+    Status(status::Args),
+    /// Drains the results queue to JSON lines
+    Results(results::Args),
     /// Prints the effective settings and where each came from, or everything that is wrong
     CheckConfig(check_config::Args),
     /// Creates queues, tables, bucket and topic for development; deploy with Terraform or CDK
@@ -83,6 +93,9 @@ async fn dispatch(command: Command) -> Done {
     match command {
         Command::Demo(args) => demo::demo(args).await,
         Command::Run(args) => run::run(args).await,
+        Command::Submit(args) => submit::submit(args).await,
+        Command::Status(args) => status::status(args).await,
+        Command::Results(args) => results::results(args).await,
         Command::CheckConfig(args) => check_config::check_config(&args),
         Command::Init(args) => init::init(args).await,
         Command::SimulateBedrock(args) => simulate::simulate(args).await,

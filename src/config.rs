@@ -21,6 +21,7 @@ use self::layers::Layers;
 pub use self::render::document;
 pub use self::settings::{Config, ModelSettings, UseCase};
 use self::settings::{SETTINGS, Setting};
+pub(crate) use self::units::duration as parse_duration;
 use self::value::{Raw, Value};
 use crate::models::quota_id;
 use crate::request::message::Limits;

@@ -24,9 +24,10 @@ use crate::shutdown::Stop;
 
 /// How often metrics are delivered.
 const METRICS_EVERY: Duration = Duration::from_mins(1);
-/// How often to see whether there is nothing left to do, and how often in a row it must be so: counts on AWS are approximate.
+/// How often to see whether there is nothing left to do, and how often in a row it must be so: three seconds in all, since
+/// counts on AWS are approximate and the planner looks at dead letters only every two.
 const IDLE_LOOK: Duration = Duration::from_millis(200);
-const IDLE_LOOKS: u32 = 3;
+const IDLE_LOOKS: u32 = 15;
 
 /// What a worker needs to know besides its ports.
 #[derive(Clone, Debug)]
@@ -116,7 +117,8 @@ impl Worker {
 
         let mut crew = Crew { intake: JoinSet::new(), background: JoinSet::new(), writers };
         let concurrent = self.settings.call.max_concurrent;
-        crew.background.spawn(beat(Arc::clone(&fleet), member, self.gate.clone(), recorder.clone(), concurrent));
+        let (gate, clock) = (self.gate.clone(), self.clock.clone());
+        crew.background.spawn(beat(Arc::clone(&fleet), member, gate, recorder.clone(), clock, concurrent));
         let (tally, gate) = (Arc::clone(&self.tally), self.gate.clone());
         crew.background.spawn(deliver_metrics(self.ports.clone(), tally, gate, self.clock.clone()));
         if self.settings.until_idle {
@@ -154,6 +156,7 @@ impl Worker {
             worker: self.settings.worker.clone(),
             roles: self.settings.roles.clone(),
             since: self.clock.now(),
+            shown_at: self.clock.now(),
             lanes: Vec::new(),
         }
     }
@@ -240,12 +243,12 @@ async fn drain(intake: &mut JoinSet<()>, stop: &Stop, grace: Duration) {
 }
 
 /// Shows that we are alive and what our lanes do; divides quotas and budget by the callers that are.
-async fn beat(fleet: Arc<Fleet>, member: Member, gate: Gate, recorder: Recorder, max_concurrent: u32) {
+async fn beat(fleet: Arc<Fleet>, member: Member, gate: Gate, recorder: Recorder, clock: Clock, max_concurrent: u32) {
     loop {
         let callers = u32::try_from(fleet.callers()).unwrap_or(u32::MAX);
         gate.set_share(1.0 / f64::from(callers), max_concurrent.div_ceil(callers));
         tokio::time::sleep(Fleet::beat_interval()).await;
-        let own = Member { lanes: gate.snapshots(), ..member.clone() };
+        let own = Member { lanes: gate.snapshots(), shown_at: clock.now(), ..member.clone() };
         if let Err(error) = fleet.beat(&own).await {
             recorder.port_failed(&error);
         }

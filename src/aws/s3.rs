@@ -139,6 +139,10 @@ impl Payloads for S3Payloads {
     fn location(&self, payload: &PayloadRef) -> (String, String) {
         (self.bucket.clone(), payload.0.clone())
     }
+
+    fn upload_bucket(&self) -> &str {
+        &self.bucket
+    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use crate::ports::{Model, Ports};
 use crate::{aws, local};
 
 use super::Error;
+use super::format::shell_word;
 
 /// Settings from a file and from flags.
 #[derive(Clone, Debug, Args)]
@@ -64,6 +65,14 @@ impl ConfigArgs {
 }
 
 impl PlaceArgs {
+    /// The flags that name the same place in another command, with a space before each; empty when there are none.
+    pub fn flags(&self) -> String {
+        let dir = self.local.iter().map(|dir| ("--local", dir.display().to_string()));
+        let config = self.config.config.iter().map(|file| ("--config", file.display().to_string()));
+        let set = self.config.set.iter().map(|(name, value)| ("--set", format!("{name}={value}")));
+        dir.chain(config).chain(set).map(|(flag, value)| format!(" {flag} {}", shell_word(&value))).collect()
+    }
+
     /// Reads the settings and opens what they name.
     pub async fn open(&self) -> Result<Place, Error> {
         let config = self.config.load()?.config;

@@ -11,10 +11,10 @@ use crate::pipeline::pace::LaneSnapshot;
 use crate::pipeline::tally::{ModelTotals, Quantiles, Tally, Totals};
 use crate::request::{Status, Usage};
 
+use super::format::{gauge, millis, thousands, whole};
+
 /// The order in which priorities are shown.
 const CLASSES: [&str; 5] = ["urgent", "high", "normal", "low", "bulk"];
-/// Width of a gauge.
-const GAUGE: usize = 16;
 
 /// A run's outcome. As JSON these names are stable.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -137,7 +137,7 @@ impl Summary {
         writeln!(page, "\n  Wait       requests       p50       p99")?;
         for class in CLASSES {
             if let Some(wait) = self.wait_ms.get(class) {
-                writeln!(page, "    {class:<8} {:>8} {:>9} {:>9}", wait.count, seconds(wait.p50), seconds(wait.p99))?;
+                writeln!(page, "    {class:<8} {:>8} {:>9} {:>9}", wait.count, millis(wait.p50), millis(wait.p99))?;
             }
         }
         writeln!(page, "\n  Cost       answers     input    output    dollars")?;
@@ -176,51 +176,6 @@ fn quota_line(page: &mut String, what: &str, used: Option<f64>, quota: Option<f6
     }
 }
 
-/// A bar of sixteen places.
-fn gauge(share: f64) -> String {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to the width")]
-    let full = (share.clamp(0.0, 1.0) * GAUGE as f64).round() as usize;
-    format!("{}{}", "█".repeat(full), "░".repeat(GAUGE - full))
-}
-
-fn seconds(ms: u64) -> String {
-    if ms < 1_000 { format!("{ms} ms") } else { format!("{:.1} s", ms as f64 / 1_000.0) }
-}
-
-fn whole(number: f64) -> String {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "quotas are positive and below 2^63")]
-    let number = number.round() as u64;
-    thousands(number)
-}
-
-/// 1234567 as 1,234,567.
-fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 fn thousandths(number: f64) -> f64 {
     (number * 1_000.0).round() / 1_000.0
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_read_well() {
-        assert_eq!(thousands(0), "0");
-        assert_eq!(thousands(1_234_567), "1,234,567");
-        assert_eq!(seconds(999), "999 ms");
-        assert_eq!(seconds(12_345), "12.3 s");
-        assert_eq!(gauge(0.5).chars().filter(|c| *c == '█').count(), 8);
-        assert_eq!(gauge(7.0).chars().count(), GAUGE);
-    }
 }

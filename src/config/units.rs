@@ -15,7 +15,7 @@ const SIZES: [(&str, u64); 7] = [
 ];
 
 /// Reads a duration; a bare number is seconds.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     let (number, unit) = split(text)?;
     let scale = match unit {
         "" => 1000,

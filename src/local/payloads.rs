@@ -17,6 +17,9 @@ use crate::ports::payloads::{Fetched, ForeignObject};
 use crate::ports::{Payloads, PortError, PortResult, PutKind};
 use crate::request::{PayloadRef, RequestId};
 
+/// The local bucket of uploads; the directory is made with the first of them.
+const UPLOADS: &str = "smoother";
+
 /// Files read or written at the same time. More would only make threads wait for the same disk.
 const CONCURRENCY: usize = 16;
 
@@ -91,7 +94,15 @@ impl Payloads for LocalPayloads {
     }
 
     fn location(&self, payload: &PayloadRef) -> (String, String) {
-        (self.root.display().to_string(), payload.0.clone())
+        let upload = payload.0.strip_prefix(foreign::BUCKETS).and_then(|path| path.strip_prefix('/')?.split_once('/'));
+        match upload {
+            Some((bucket, key)) => (bucket.to_owned(), key.to_owned()),
+            None => (self.root.display().to_string(), payload.0.clone()),
+        }
+    }
+
+    fn upload_bucket(&self) -> &str {
+        UPLOADS
     }
 }
 
@@ -101,6 +112,7 @@ fn relative_path(kind: PutKind, day: &str, id: &RequestId, discriminator: &str) 
     let prefix = match kind {
         PutKind::Result => kind.prefix().to_owned(),
         PutKind::Request | PutKind::Rejected => format!("payloads/{}", kind.prefix()),
+        PutKind::Upload => format!("{}/{UPLOADS}/{}", foreign::BUCKETS, kind.prefix()),
     };
     let spread = Sha256::digest(id.as_str()).first().copied().unwrap_or_default();
     // What was rejected need not be JSON.

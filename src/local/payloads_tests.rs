@@ -35,6 +35,19 @@ async fn files_lie_where_people_find_them() {
 }
 
 #[tokio::test]
+async fn uploads_lie_where_messages_may_point() {
+    let (_dir, payloads) = open();
+    let id = RequestId::new("order:7").unwrap();
+    let upload = payloads.put(PutKind::Upload, &id, "c1", Bytes::from_static(b"{}")).await.unwrap();
+    let (bucket, key) = payloads.location(&upload);
+    assert_eq!(bucket, payloads.upload_bucket());
+    assert!(key.starts_with("uploads/2026-11-21/"), "{key}");
+    let fetched = payloads.fetch_foreign(&ForeignObject { bucket, key }, 2).await.unwrap();
+    assert_eq!(fetched, Fetched::Bytes(Bytes::from_static(b"{}")));
+    assert_eq!(payloads.get(&upload).await.unwrap().unwrap(), "{}");
+}
+
+#[tokio::test]
 async fn the_oddest_ids_stay_inside() {
     let (_dir, payloads) = open();
     for id in [".", "..", "...", ":", "-rf", &"x".repeat(128)] {

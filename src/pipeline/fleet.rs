@@ -48,6 +48,9 @@ pub struct Member {
     pub roles: BTreeSet<Role>,
     /// When it started.
     pub since: Timestamp,
+    /// When it showed itself last, by its own clock: for people. Other replicas judge by their own clocks.
+    #[serde(default)]
+    pub shown_at: Timestamp,
     /// Its lanes, for `smoother status`.
     pub lanes: Vec<LaneSnapshot>,
 }
@@ -135,6 +138,11 @@ impl Fleet {
     pub async fn members(registers: &dyn Registers) -> PortResult<Vec<Member>> {
         let all = registers.list(MEMBERS).await?;
         Ok(all.into_iter().filter_map(|(_, register)| serde_json::from_str(&register.value).ok()).collect())
+    }
+
+    /// Who holds the planner's lease, dead or alive; for people.
+    pub async fn planner(registers: &dyn Registers) -> PortResult<Option<String>> {
+        Ok(registers.read(LEASE).await?.map(|register| register.value))
     }
 
     async fn show(&self, own: &Member) -> PortResult<()> {

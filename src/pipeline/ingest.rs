@@ -292,9 +292,19 @@ impl Ingest {
         Ok((submission, request))
     }
 
+    /// Of the worker's own bucket a producer sees what was uploaded to be pointed to, and nothing else.
+    fn may_read(&self, object: &ForeignObject) -> bool {
+        let below = |folder: &str| {
+            let mut parts = object.key.split('/');
+            parts.next() == Some(folder) && parts.all(|part| !matches!(part, "" | "." | ".."))
+        };
+        self.settings.allowed_source_buckets.contains(&object.bucket)
+            || (object.bucket == self.payloads.upload_bucket() && below(PutKind::Upload.prefix()))
+    }
+
     async fn fetch(&self, object: &ForeignObject) -> Result<Bytes, Fault> {
         let fault = |field: &str, reason: String| Fault { field: field.to_owned(), reason };
-        if !self.settings.allowed_source_buckets.contains(&object.bucket) {
+        if !self.may_read(object) {
             let reason = format!(
                 "bucket {:?} is not among the allowed source buckets; have the operator add it to allowed_source_buckets",
                 shown(&object.bucket)
@@ -411,7 +421,10 @@ fn is_repeat(present: &Row, request: &Request) -> bool {
 }
 
 /// Refuses what a known quota can never admit: Bedrock reserves input and maxTokens at the start.
-fn fits(estimate: Estimate, model: &ModelSpec) -> Result<(), Failure> {
+///
+/// # Errors
+/// `TooLargeForQuota`, for the message's producer.
+pub fn fits(estimate: Estimate, model: &ModelSpec) -> Result<(), Failure> {
     let reserve = estimate.input_tokens + estimate.max_output_tokens;
     let quota = model.quota.tokens_per_minute;
     if model.quota.assumed || (reserve as f64) <= quota {

@@ -27,7 +27,7 @@ use crate::request::{Lane, Row, Status};
 /// Deferrals that end, and overdue rows, looked at per tick.
 const SWEEP: usize = 500;
 /// How long between looks at the dead-letter queue.
-const DEAD_LETTER_LOOK: Duration = Duration::from_secs(5);
+const DEAD_LETTER_LOOK: Duration = Duration::from_secs(2);
 /// Between two plans: bounds what a flood of arrivals costs, and is short beside a call.
 const GATHER: Duration = Duration::from_millis(50);
 /// Dead letters looked at in one pass.
@@ -231,7 +231,13 @@ impl Planner {
             Some(outcome) => outcome.error.as_ref().is_some_and(|e| e.kind == lifecycle::POISON),
             None => row.claims >= lifecycle::MAX_LOST_CLAIMS,
         };
-        if !stale && !row.status.is_terminal() {
+        if stale {
+            return Ok(poison);
+        }
+        if row.status.is_terminal() {
+            // Finished under this very message, but killed, and then received in vain, before all was told.
+            self.context.recorder.publish(&row).await;
+        } else {
             let now = self.context.clock.now();
             self.look_after(&row, "its message was received three times without an end", now).await;
         }

@@ -305,7 +305,8 @@ impl Recorder {
 }
 
 /// SQS refuses the two noncharacters U+FFFE and U+FFFF, which JSON may carry in strings; escaped they mean the same.
-fn queue_safe(json: String) -> String {
+#[must_use]
+pub fn queue_safe(json: String) -> String {
     if json.contains(['\u{fffe}', '\u{ffff}']) {
         json.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff")
     } else {

@@ -15,16 +15,19 @@ pub enum PutKind {
     Result,
     /// A message that was refused, as it came.
     Rejected,
+    /// A message too long for the queue, for a pointer to it to be sent instead.
+    Upload,
 }
 
 impl PutKind {
-    /// The folder or key prefix: `requests`, `results`, `rejected`.
+    /// The folder or key prefix: `requests`, `results`, `rejected`, `uploads`.
     #[must_use]
     pub fn prefix(self) -> &'static str {
         match self {
             Self::Request => "requests",
             Self::Result => "results",
             Self::Rejected => "rejected",
+            Self::Upload => "uploads",
         }
     }
 }
@@ -64,6 +67,10 @@ pub trait Payloads: Send + Sync {
     /// Reads an object that a message points to, at most `limit` bytes. Whether the bucket is allowed is ingest's to decide before.
     async fn fetch_foreign(&self, object: &ForeignObject, limit: u64) -> PortResult<Fetched>;
 
-    /// Where a consumer finds the payload: bucket and key; locally the directory and the path below it.
+    /// Where others find the payload: bucket and key; locally the directory and the path below it, but for uploads
+    /// the local bucket that messages point to.
     fn location(&self, payload: &PayloadRef) -> (String, String);
+
+    /// The bucket of [`PutKind::Upload`], where their keys begin with `uploads/`: messages may point there.
+    fn upload_bucket(&self) -> &str;
 }

@@ -10,7 +10,7 @@ use smoother::request::{PayloadRef, RequestId};
 use crate::Fixture;
 use crate::support::{id, unique};
 
-const KINDS: [PutKind; 3] = [PutKind::Request, PutKind::Result, PutKind::Rejected];
+const KINDS: [PutKind; 4] = [PutKind::Request, PutKind::Result, PutKind::Rejected, PutKind::Upload];
 
 async fn round_trip(payloads: &dyn Payloads, kind: PutKind, id: &RequestId, bytes: Bytes) {
     let payload = payloads.put(kind, id, "d0", bytes.clone()).await.unwrap();
@@ -47,7 +47,7 @@ pub async fn payloads_are_kept_apart(fixture: &Fixture) {
             }
         }
     }
-    assert_eq!(stored.iter().map(|(payload, _)| payload).collect::<HashSet<_>>().len(), 18);
+    assert_eq!(stored.iter().map(|(payload, _)| payload).collect::<HashSet<_>>().len(), 24);
     for (payload, bytes) in stored {
         assert_eq!(payloads.get(&payload).await.unwrap(), Some(bytes));
     }

@@ -320,3 +320,56 @@ async fn a_row_whose_hold_message_was_never_sent_moves_on() {
     rig.run().await;
     assert_eq!(rig.results().await["lost"][0]["status"], "SUCCEEDED");
 }
+
+/// A kill between the final status and the report, and kills of all that received the message afterwards: the message
+/// ends in the dead-letter queue, and still everything is told.
+#[tokio::test(start_paused = true)]
+async fn what_was_finished_but_not_told_is_told_from_the_dead_letter_queue() {
+    use smoother::pipeline::hold::HoldMessage;
+    use smoother::pipeline::lifecycle::{self, Calls};
+    use smoother::request::Outcome;
+
+    let rig = Rig::new().await;
+    rig.send(&[request("untold", "untold")]).await;
+    let ingest_only =
+        rig.worker("ingest", |settings| settings.roles = [smoother::pipeline::fleet::Role::Ingest].into());
+    assert!(tokio::time::timeout(seconds(3), ingest_only.run(Stop::default())).await.is_err());
+    let request = rig.row("untold").await.request;
+    let from = Work { list: WorkList::Ready(request.lane.clone()), sort: request.rank.clone() };
+    let (now, overdue) = (rig.clock.now(), rig.clock.now() + seconds(600));
+    let outcome =
+        Outcome { finished_at: now, usage: None, latency_ms: None, cost_usd: None, result: None, error: None };
+    let id = || request.id.clone();
+    for transition in [
+        lifecycle::hold(id(), from, "ticket", overdue, now),
+        lifecycle::claim(id(), "ticket", "claim", "gone", overdue, now),
+        lifecycle::finish(id(), "claim", Status::Succeeded, Calls::default(), outcome),
+    ] {
+        rig.local.ports.ledger.apply(vec![transition]).await.remove(0).unwrap();
+    }
+    let message = HoldMessage {
+        request_id: id(),
+        ticket: "ticket".to_owned(),
+        lane: request.lane.clone(),
+        rank: request.rank.clone(),
+        estimate: request.estimate,
+        deadline: None,
+        overdue,
+    };
+    rig.local.ports.hold.send(vec![message.to_outgoing()]).await;
+    for _ in 0..3 {
+        assert_eq!(rig.local.ports.hold.receive(1, Duration::ZERO).await.unwrap().len(), 1);
+        tokio::time::sleep(seconds(61)).await;
+    }
+    let stop = Stop::default();
+    let worker = rig.worker("w", |settings| settings.until_idle = false);
+    let stopper = async {
+        tokio::time::sleep(seconds(30)).await;
+        stop.intake.cancel();
+    };
+    tokio::join!(worker.run(stop.clone()), stopper);
+
+    assert_eq!(rig.reports().await["untold"], 1);
+    assert_eq!(rig.results().await["untold"][0]["status"], "SUCCEEDED");
+    assert_eq!(rig.local.ports.dead.depth().await.unwrap().visible, 0);
+}

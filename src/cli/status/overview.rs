@@ -1,0 +1,318 @@
+//! The whole fleet at a moment: backlog, queues, lanes, workers. Only reads.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::time::Instant;
+
+use crate::cli::place::Place;
+use crate::clock::Timestamp;
+use crate::pipeline::fleet::{Fleet, Member, Role};
+use crate::pipeline::pace::LaneSnapshot;
+use crate::ports::ledger::Counts;
+use crate::ports::{PortResult, Queue};
+use crate::request::Status;
+
+/// A worker that showed itself within this time is alive; it does so every other second.
+const FRESH: Duration = Duration::from_secs(15);
+/// One that has not for this long is gone.
+const GONE: Duration = Duration::from_secs(60);
+/// How often the backlog on AWS is counted: that reads its index, which costs.
+const COUNT_EVERY: Duration = Duration::from_secs(15);
+
+/// What a worker's silence means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Life {
+    Alive,
+    /// For longer than usual; others may have taken its work over.
+    Silent,
+    Gone,
+}
+
+/// Whether a member is alive, as far as its clock and ours agree.
+pub fn life(member: &Member, now: Timestamp) -> Life {
+    match now.since(member.shown_at) {
+        silence if silence < FRESH => Life::Alive,
+        silence if silence < GONE => Life::Silent,
+        _ => Life::Gone,
+    }
+}
+
+/// Everything that the overview shows. As JSON these names are stable.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Overview {
+    /// When it was read.
+    pub at: Timestamp,
+    /// The directory or the Region.
+    pub place: String,
+    /// Requests by status. On AWS only those that are not final.
+    pub requests: BTreeMap<Status, u64>,
+    /// By `input`, `hold`, `dead`, `results`.
+    pub queues: BTreeMap<&'static str, QueueNow>,
+    /// One per quota.
+    pub lanes: Vec<LaneNow>,
+    /// Everybody who is or lately was there.
+    pub workers: Vec<WorkerNow>,
+    /// The worker that plans; absent when none does.
+    pub planner: Option<String>,
+}
+
+/// A queue's depth.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct QueueNow {
+    /// Messages that can be received.
+    pub visible: u64,
+    /// Messages that somebody has received and not deleted.
+    pub in_flight: u64,
+}
+
+/// A lane, summed over the workers that are alive.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct LaneNow {
+    /// Its name.
+    pub lane: String,
+    /// The quota.
+    pub tokens_per_minute: Option<f64>,
+    /// The quota.
+    pub requests_per_minute: Option<f64>,
+    /// Tokens of the calls started in the last minute: settled, or reserved while in flight.
+    pub tokens_last_minute: f64,
+    /// Calls started in the last minute.
+    pub requests_last_minute: u64,
+    /// Calls a minute, from as much of the last minute as the workers are up; absent when none was started.
+    pub starts_per_minute: Option<f64>,
+    /// Calls in flight.
+    pub in_flight: u64,
+    /// Requests at the gate.
+    pub waiting: u64,
+    /// Milliseconds until it goes on, when paused.
+    pub paused_ms: Option<u64>,
+    /// What throttles left of the quota, 0 to 1.
+    pub factor: f64,
+    /// Calls throttled since the workers started.
+    pub throttled: u64,
+}
+
+/// A worker.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct WorkerNow {
+    /// Its name.
+    pub worker: String,
+    /// What it does.
+    pub roles: BTreeSet<Role>,
+    /// When it started.
+    pub since: Timestamp,
+    /// When it showed itself last.
+    pub shown_at: Timestamp,
+    /// Whether it is there.
+    pub life: Life,
+}
+
+/// The workers and their lanes.
+pub struct Crew {
+    pub lanes: Vec<LaneNow>,
+    pub workers: Vec<WorkerNow>,
+    pub planner: Option<String>,
+}
+
+impl Crew {
+    /// Reads them.
+    pub async fn read(place: &Place) -> PortResult<Self> {
+        let registers = &*place.ports.registers;
+        let (members, planner) = tokio::join!(Fleet::members(registers), Fleet::planner(registers));
+        Ok(Self::of(&members?, planner?, place.clock.now()))
+    }
+
+    pub fn of(members: &[Member], planner: Option<String>, now: Timestamp) -> Self {
+        let alive = |worker: &String| members.iter().any(|m| m.worker == *worker && life(m, now) == Life::Alive);
+        let mut lanes: BTreeMap<&str, LaneNow> = BTreeMap::new();
+        for member in members.iter().filter(|member| life(member, now) == Life::Alive) {
+            for lane in &member.lanes {
+                let new = || LaneNow { lane: lane.lane.clone(), factor: 1.0, ..LaneNow::default() };
+                lanes.entry(&lane.lane).or_insert_with(new).add(lane, member, now);
+            }
+        }
+        let workers = members.iter().map(|member| WorkerNow {
+            worker: member.worker.clone(),
+            roles: member.roles.clone(),
+            since: member.since,
+            shown_at: member.shown_at,
+            life: life(member, now),
+        });
+        let mut workers: Vec<_> = workers.collect();
+        workers.sort_by(|a, b| a.life.cmp(&b.life).then_with(|| a.worker.cmp(&b.worker)));
+        Self { lanes: lanes.into_values().collect(), workers, planner: planner.filter(alive) }
+    }
+
+    /// Whether anybody who is alive has this role.
+    pub fn has(&self, role: Role) -> bool {
+        self.workers.iter().any(|worker| worker.life == Life::Alive && worker.roles.contains(&role))
+    }
+}
+
+impl LaneNow {
+    fn add(&mut self, lane: &LaneSnapshot, member: &Member, now: Timestamp) {
+        // Everybody knows the whole quota; after a change the one who heard of it last counts as much as the others.
+        self.tokens_per_minute = lane.tokens_per_minute.or(self.tokens_per_minute);
+        self.requests_per_minute = lane.requests_per_minute.or(self.requests_per_minute);
+        self.tokens_last_minute += lane.tokens_last_minute;
+        self.requests_last_minute += lane.requests_last_minute as u64;
+        if lane.requests_last_minute > 0 {
+            let up = member.shown_at.since(member.since).as_secs_f64().clamp(5.0, 60.0);
+            *self.starts_per_minute.get_or_insert(0.0) += lane.requests_last_minute as f64 * 60.0 / up;
+        }
+        self.in_flight += u64::from(lane.in_flight);
+        self.waiting += lane.waiting as u64;
+        self.throttled += lane.throttled;
+        self.factor = self.factor.min(lane.factor);
+        let since = u64::try_from(now.since(member.shown_at).as_millis()).unwrap_or(u64::MAX);
+        let paused = lane.paused_ms.map(|ms| ms.saturating_sub(since)).filter(|ms| *ms > 0);
+        self.paused_ms = self.paused_ms.max(paused);
+    }
+}
+
+/// Reads overviews, one after the other.
+#[derive(Default)]
+pub struct Observer {
+    counted: Option<(Instant, Counts)>,
+}
+
+impl Observer {
+    pub async fn look(&mut self, place: &Place) -> PortResult<Overview> {
+        let ports = &place.ports;
+        let (crew, counts, input, hold, dead, results) = tokio::join!(
+            Crew::read(place),
+            self.count(place),
+            depth(&*ports.input),
+            depth(&*ports.hold),
+            depth(&*ports.dead),
+            depth(&*ports.results),
+        );
+        let crew = crew?;
+        Ok(Overview {
+            at: place.clock.now(),
+            place: place.dir.as_ref().map_or_else(|| place.config.aws_region.clone(), |dir| dir.display().to_string()),
+            requests: counts?.by_status,
+            queues: [("input", input?), ("hold", hold?), ("dead", dead?), ("results", results?)].into(),
+            lanes: crew.lanes,
+            workers: crew.workers,
+            planner: crew.planner,
+        })
+    }
+
+    async fn count(&mut self, place: &Place) -> PortResult<Counts> {
+        let valid_for = if place.dir.is_some() { Duration::ZERO } else { COUNT_EVERY };
+        match &self.counted {
+            Some((at, counts)) if at.elapsed() < valid_for => Ok(counts.clone()),
+            _ => {
+                let counts = place.ports.ledger.counts().await?;
+                self.counted = Some((Instant::now(), counts.clone()));
+                Ok(counts)
+            }
+        }
+    }
+}
+
+async fn depth(queue: &dyn Queue) -> PortResult<QueueNow> {
+    let depth = queue.depth().await?;
+    Ok(QueueNow { visible: depth.visible, in_flight: depth.in_flight })
+}
+
+/// A fleet for tests: a caller that is alive with one lane, a second one, and one that is gone.
+#[cfg(test)]
+pub mod fixture {
+    use super::*;
+
+    pub const NOW: Timestamp = Timestamp(1_795_252_123_456);
+    pub const LANE: &str = "default:us-east-1:amazon.nova-lite-v1:0";
+
+    pub fn lane() -> LaneSnapshot {
+        LaneSnapshot {
+            lane: LANE.to_owned(),
+            requests_per_minute: Some(60.0),
+            tokens_per_minute: Some(100_000.0),
+            share: 0.5,
+            factor: 0.8,
+            paused_ms: Some(5_000),
+            waiting: 33,
+            in_flight: 15,
+            reserved_tokens: 12_000.0,
+            requests_last_minute: 20,
+            tokens_last_minute: 37_506.0,
+            started: 100,
+            answered: 80,
+            throttled: 3,
+            settled_tokens: 90_000.0,
+            rpm_used: None,
+            tpm_used: None,
+            input_ratio: 1.0,
+            typical_output: None,
+        }
+    }
+
+    pub fn member(worker: &str, silent: Duration, roles: &[Role]) -> Member {
+        Member {
+            worker: worker.to_owned(),
+            roles: roles.iter().copied().collect(),
+            since: NOW - Duration::from_secs(11_520),
+            shown_at: NOW - silent,
+            lanes: vec![lane()],
+        }
+    }
+
+    pub fn members() -> Vec<Member> {
+        let second = Duration::from_secs(1);
+        vec![
+            member("worker-3", 3600 * second, &[Role::Call]),
+            member("worker-1", second, &[Role::Ingest, Role::Plan, Role::Call]),
+            Member {
+                lanes: vec![LaneSnapshot { paused_ms: None, factor: 1.0, ..lane() }],
+                ..member("worker-2", 2 * second, &[Role::Call])
+            },
+            member("worker-4", 20 * second, &[Role::Call]),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fixture::{LANE, NOW, members};
+    use super::*;
+
+    #[test]
+    fn lanes_are_summed_over_those_who_are_alive() {
+        let crew = Crew::of(&members(), Some("worker-1".to_owned()), NOW);
+        let names: Vec<_> = crew.workers.iter().map(|w| (w.worker.as_str(), w.life)).collect();
+        assert_eq!(
+            names,
+            [
+                ("worker-1", Life::Alive),
+                ("worker-2", Life::Alive),
+                ("worker-4", Life::Silent),
+                ("worker-3", Life::Gone)
+            ]
+        );
+        let [lane] = crew.lanes.as_slice() else { panic!("{:?}", crew.lanes) };
+        assert_eq!(lane.lane, LANE);
+        assert_eq!((lane.in_flight, lane.waiting, lane.throttled), (30, 66, 6));
+        assert_eq!((lane.requests_last_minute, lane.starts_per_minute), (40, Some(40.0)));
+        assert_eq!((lane.paused_ms, lane.factor), (Some(4_000), 0.8));
+        assert_eq!(crew.planner.as_deref(), Some("worker-1"));
+    }
+
+    #[test]
+    fn the_dead_neither_plan_nor_call() {
+        let crew = Crew::of(&members()[..1], Some("worker-3".to_owned()), NOW);
+        assert_eq!(crew.planner, None);
+        assert!(!crew.has(Role::Call) && crew.lanes.is_empty());
+    }
+
+    #[test]
+    fn the_rate_of_a_young_worker_is_taken_from_its_age() {
+        let mut young = members().remove(1);
+        young.since = young.shown_at - Duration::from_secs(12);
+        assert_eq!(Crew::of(&[young], None, NOW).lanes[0].starts_per_minute, Some(100.0));
+    }
+}

@@ -1,0 +1,266 @@
+//! The overview as a page of at most 100 columns.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use super::overview::{LaneNow, Life, Overview, QueueNow, WorkerNow};
+use super::paint::{Paint, Tone};
+use crate::cli::format::{WIDTH, clip, date_time, gauge, plain, span, thousands, whole};
+use crate::clock::Timestamp;
+use crate::request::Status;
+
+/// Lanes shown; the busiest come first.
+const LANES: usize = 12;
+/// Workers shown.
+const WORKERS: usize = 20;
+
+/// The page.
+pub fn page(overview: &Overview, paint: Paint) -> String {
+    let mut page = String::new();
+    // Writing to a String cannot fail.
+    let _ = write_page(&mut page, overview, paint);
+    page
+}
+
+fn write_page(page: &mut String, now: &Overview, paint: Paint) -> std::fmt::Result {
+    let title = paint.paint(Tone::Strong, "smoother");
+    writeln!(page, "{title} · {} · {}\n", clip(&plain(&now.place), 60), date_time(now.at))?;
+    requests(page, now, paint)?;
+    queues(page, now, paint)?;
+    lanes(page, now, paint)?;
+    workers(page, now, paint)
+}
+
+fn heading(page: &mut String, paint: Paint, text: &str) -> std::fmt::Result {
+    writeln!(page, "{}", paint.paint(Tone::Strong, text))
+}
+
+fn requests(page: &mut String, now: &Overview, paint: Paint) -> std::fmt::Result {
+    heading(page, paint, "Requests")?;
+    let known = |final_ones: bool| {
+        let statuses = Status::ALL.into_iter().filter(move |status| status.is_terminal() == final_ones);
+        let parts = statuses.filter_map(|status| {
+            let n = *now.requests.get(&status)?;
+            let tone = if n > 0 { tone(status) } else { Tone::Faint };
+            let words = format!("{} {}", thousands(n), status.as_str().to_lowercase());
+            (n > 0 || !final_ones).then(|| paint.paint(tone, &words))
+        });
+        parts.collect::<Vec<_>>().join(" · ")
+    };
+    let (open, finished) = (known(false), known(true));
+    if open.is_empty() && finished.is_empty() {
+        return writeln!(page, "  none yet\n");
+    }
+    for (name, parts) in [("open", open), ("finished", finished)] {
+        if !parts.is_empty() {
+            writeln!(page, "  {name:<10}{parts}")?;
+        }
+    }
+    writeln!(page)
+}
+
+fn queues(page: &mut String, now: &Overview, paint: Paint) -> std::fmt::Result {
+    heading(page, paint, "Queues")?;
+    for (name, about) in [
+        ("input", "sent and not yet admitted"),
+        ("hold", "called next"),
+        ("results", "for consumers to receive"),
+        ("dead", "nobody could bring to an end: see smoother status ID"),
+    ] {
+        let QueueNow { visible, in_flight } = now.queues.get(name).copied().unwrap_or_default();
+        let taken = if in_flight > 0 { format!(" + {} received", thousands(in_flight)) } else { String::new() };
+        let numbers = format!("{:>9}{taken:<20}", thousands(visible));
+        let bad = name == "dead" && visible + in_flight > 0;
+        let numbers = if bad { paint.paint(Tone::Bad, &numbers) } else { numbers };
+        writeln!(page, "  {name:<8}{numbers}{}", paint.paint(Tone::Faint, about))?;
+    }
+    writeln!(page)
+}
+
+fn lanes(page: &mut String, now: &Overview, paint: Paint) -> std::fmt::Result {
+    heading(page, paint, "Quotas, use in the last minute")?;
+    if now.lanes.is_empty() {
+        return writeln!(page, "  nothing called yet\n");
+    }
+    let mut lanes: Vec<&LaneNow> = now.lanes.iter().collect();
+    lanes.sort_by_key(|lane| (std::cmp::Reverse(lane.requests_last_minute + lane.waiting), lane.lane.as_str()));
+    for lane in lanes.iter().take(LANES) {
+        writeln!(page, "  {}", lane_name(&lane.lane))?;
+        quota(page, paint, "tokens", lane.tokens_last_minute, lane.tokens_per_minute)?;
+        quota(page, paint, "requests", lane.requests_last_minute as f64, lane.requests_per_minute)?;
+        let mut facts = vec![
+            format!("{} in flight", thousands(lane.in_flight)),
+            format!("{} waiting", thousands(lane.waiting)),
+            format!("{} throttled", thousands(lane.throttled)),
+        ];
+        if lane.factor < 0.995 {
+            facts.push(paint.paint(Tone::Warn, &format!("slowed to {:.0} % after throttles", lane.factor * 100.0)));
+        }
+        if let Some(ms) = lane.paused_ms {
+            let paused = format!("paused for {}", span(Duration::from_millis(ms)));
+            facts.push(paint.paint(Tone::Warn, &paused));
+        }
+        writeln!(page, "    {}", facts.join(" · "))?;
+    }
+    if lanes.len() > LANES {
+        writeln!(page, "  and {} more", lanes.len() - LANES)?;
+    }
+    writeln!(page)
+}
+
+fn quota(page: &mut String, paint: Paint, what: &str, used: f64, quota: Option<f64>) -> std::fmt::Result {
+    let Some(quota) = quota.filter(|quota| *quota > 0.0) else {
+        return writeln!(page, "    {what:<9} {} {:>11} a minute, not limited", " ".repeat(22), whole(used));
+    };
+    let share = used / quota;
+    let bar = paint.paint(if share > 1.0 { Tone::Bad } else { Tone::Good }, &gauge(share));
+    writeln!(page, "    {what:<9} {bar} {:>3.0} % {:>11} of {} a minute", share * 100.0, whole(used), whole(quota))
+}
+
+fn workers(page: &mut String, now: &Overview, paint: Paint) -> std::fmt::Result {
+    heading(page, paint, "Workers")?;
+    if now.workers.is_empty() {
+        return writeln!(page, "  none: start one with smoother run");
+    }
+    for worker in now.workers.iter().take(WORKERS) {
+        let roles: Vec<String> = worker.roles.iter().map(|role| format!("{role:?}").to_lowercase()).collect();
+        let state = state(worker, now.at);
+        let state = match worker.life {
+            Life::Alive => state,
+            Life::Silent => paint.paint(Tone::Warn, &state),
+            Life::Gone => paint.paint(Tone::Faint, &state),
+        };
+        let plans = if now.planner.as_ref() == Some(&worker.worker) { " · plans" } else { "" };
+        writeln!(page, "  {:<40} {:<18} {state}{plans}", clip(&plain(&worker.worker), 40), roles.join(" "))?;
+    }
+    if now.workers.len() > WORKERS {
+        writeln!(page, "  and {} more", now.workers.len() - WORKERS)?;
+    }
+    let alive = now.workers.iter().any(|worker| worker.life == Life::Alive);
+    if !alive {
+        writeln!(page, "  {}", paint.paint(Tone::Warn, "nobody is working: start a worker with smoother run"))?;
+    } else if now.planner.is_none() {
+        writeln!(page, "  {}", paint.paint(Tone::Warn, "nobody plans: a worker with that role takes over in seconds"))?;
+    }
+    Ok(())
+}
+
+fn state(worker: &WorkerNow, now: Timestamp) -> String {
+    let silence = span(now.since(worker.shown_at));
+    match worker.life {
+        Life::Alive => format!("up {}", span(now.since(worker.since))),
+        Life::Silent => format!("silent for {silence}"),
+        Life::Gone => format!("gone, last seen {silence} ago"),
+    }
+}
+
+/// `amazon.nova-lite-v1:0 · us-east-1`, with the account when it is not the default one.
+fn lane_name(lane: &str) -> String {
+    let mut parts = lane.splitn(3, ':');
+    let (account, region, model) = (parts.next(), parts.next(), parts.next());
+    let name = match (account, region, model) {
+        (Some("default"), Some(region), Some(model)) => format!("{model} · {region}"),
+        (Some(account), Some(region), Some(model)) => format!("{model} · {region} · {account}"),
+        _ => lane.to_owned(),
+    };
+    clip(&plain(&name), WIDTH - 2)
+}
+
+/// How a status looks.
+pub fn tone(status: Status) -> Tone {
+    match status {
+        Status::Received | Status::Queued => Tone::Strong,
+        Status::Running => Tone::Busy,
+        Status::Succeeded => Tone::Good,
+        Status::Cancelled | Status::Expired => Tone::Warn,
+        Status::Failed | Status::Rejected => Tone::Bad,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::overview::Crew;
+    use super::super::overview::fixture::{NOW, members};
+    use super::*;
+
+    fn overview() -> Overview {
+        let Crew { lanes, workers, planner } = Crew::of(&members(), Some("worker-1".to_owned()), NOW);
+        Overview {
+            at: NOW,
+            place: "./data".to_owned(),
+            requests: [(Status::Received, 1204), (Status::Queued, 0), (Status::Running, 30), (Status::Failed, 2)]
+                .into(),
+            queues: [
+                ("input", QueueNow { visible: 0, in_flight: 3 }),
+                ("hold", QueueNow { visible: 66, in_flight: 30 }),
+                ("results", QueueNow { visible: 8_312, in_flight: 0 }),
+                ("dead", QueueNow::default()),
+            ]
+            .into(),
+            lanes,
+            workers,
+            planner,
+        }
+    }
+
+    #[test]
+    fn a_page_shows_it_all() {
+        assert_eq!(
+            page(&overview(), Paint::none()),
+            "\
+smoother · ./data · 2026-11-21 09:08:43 UTC
+
+Requests
+  open      1,204 received · 0 queued · 30 running
+  finished  2 failed
+
+Queues
+  input           0 + 3 received       sent and not yet admitted
+  hold           66 + 30 received      called next
+  results     8,312                    for consumers to receive
+  dead            0                    nobody could bring to an end: see smoother status ID
+
+Quotas, use in the last minute
+  amazon.nova-lite-v1:0 · us-east-1
+    tokens    ████████████░░░░  75 %      75,012 of 100,000 a minute
+    requests  ███████████░░░░░  67 %          40 of 60 a minute
+    30 in flight · 66 waiting · 6 throttled · slowed to 80 % after throttles · paused for 4.0 s
+
+Workers
+  worker-1                                 ingest plan call   up 3 h 12 m · plans
+  worker-2                                 call               up 3 h 12 m
+  worker-4                                 call               silent for 20.0 s
+  worker-3                                 call               gone, last seen 1 h 00 m ago
+"
+        );
+    }
+
+    #[test]
+    fn an_empty_place_says_what_to_do() {
+        let empty = Overview {
+            requests: [].into(),
+            queues: [].into(),
+            lanes: vec![],
+            workers: vec![],
+            planner: None,
+            ..overview()
+        };
+        let page = page(&empty, Paint::none());
+        for words in ["none yet", "nothing called yet", "none: start one with smoother run"] {
+            assert!(page.contains(words), "{page}");
+        }
+    }
+
+    #[test]
+    fn no_line_is_wider_than_a_terminal() {
+        let mut wide = overview();
+        wide.lanes[0].lane = format!("default:us-east-1:arn:aws:bedrock:{}", "x".repeat(2000));
+        wide.workers[0].worker = "w".repeat(200);
+        for status in Status::ALL {
+            wide.requests.insert(status, 1_000);
+        }
+        for line in page(&wide, Paint::none()).lines() {
+            assert!(line.chars().count() <= WIDTH, "{line}");
+        }
+    }
+}

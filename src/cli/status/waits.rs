@@ -1,0 +1,238 @@
+//! Why a request waits, and when it should run: from its row, its lane and the workers, nothing is guessed.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::overview::{Crew, LaneNow, Life};
+use crate::cli::format::{count, date_time, plain, span};
+use crate::cli::place::Place;
+use crate::clock::Timestamp;
+use crate::pipeline::fleet::Role;
+use crate::pipeline::rank;
+use crate::ports::{PortResult, WorkList};
+use crate::request::{Priority, Row, Status};
+
+/// Others ahead are counted up to this many.
+const COUNTED: usize = 1_000;
+/// What is expected within this time is only said to be soon.
+const SOON: Duration = Duration::from_secs(2);
+
+/// Where it stands. As JSON these names are stable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stand {
+    /// Ranked among the requests of its lane.
+    Backlog,
+    /// Not to be called before a time.
+    Deferred,
+    /// To be called next.
+    HoldQueue,
+    /// With a worker.
+    Running,
+}
+
+/// Why it waits. As JSON these names are stable.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Waits {
+    /// Where it stands.
+    pub place: Stand,
+    /// Requests of its lane that go before it; at least this many when `ahead_at_least`.
+    pub ahead: Option<u64>,
+    /// Counting stopped at `ahead`.
+    pub ahead_at_least: bool,
+    /// Calls that its lane starts a minute; absent when unknown.
+    pub starts_per_minute: Option<f64>,
+    /// When it should be called; absent when unknown.
+    pub expected_at: Option<Timestamp>,
+    /// Why, in words.
+    pub reasons: Vec<String>,
+}
+
+/// What goes before a request in a work list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ahead {
+    pub backlog: u64,
+    /// The backlog before it is longer than was counted.
+    pub more: bool,
+    /// Of its lane in the hold queue or running, ranked before it.
+    pub held: u64,
+}
+
+impl Ahead {
+    /// Counts what goes before a request that waits.
+    pub async fn count(place: &Place, row: &Row) -> PortResult<Self> {
+        let (ledger, request) = (&place.ports.ledger, &row.request);
+        let mut ahead = Self::default();
+        if row.status == Status::Received {
+            let ready = WorkList::Ready(request.lane.clone());
+            let before = ledger.list(&ready, Some(&request.rank), COUNTED + 1).await?;
+            let others = before.iter().filter(|item| item.id != request.id).count();
+            ahead.more = before.len() > COUNTED;
+            ahead.backlog = others.min(COUNTED) as u64;
+        }
+        let held = ledger.list(&WorkList::Held, None, COUNTED).await?;
+        let same_lane = held.iter().filter(|item| item.lane == request.lane && item.id != request.id);
+        // What is held stands before all of the backlog; among the held the rank decides.
+        let before = same_lane.filter(|item| row.status == Status::Received || item.rank < request.rank);
+        ahead.held = before.count() as u64;
+        Ok(ahead)
+    }
+}
+
+/// Explains a row that is not final.
+pub fn explain(row: &Row, crew: &Crew, ahead: Ahead, now: Timestamp) -> Waits {
+    let lane = crew.lanes.iter().find(|lane| lane.lane == row.request.lane.as_str());
+    match row.status {
+        Status::Running => running(row, crew, now),
+        Status::Received => match row.not_before.filter(|until| *until > now) {
+            Some(until) => deferred(row, crew, lane, until, now),
+            None => in_line(row, crew, lane, ahead, now),
+        },
+        _ => in_line(row, crew, lane, ahead, now),
+    }
+}
+
+fn running(row: &Row, crew: &Crew, now: Timestamp) -> Waits {
+    let worker = row.worker.as_deref().unwrap_or("unknown");
+    let alive = crew.workers.iter().any(|w| w.worker == worker && w.life == Life::Alive);
+    let mut reasons = vec![format!("with worker {} for {}", plain(worker), span(now.since(row.updated_at)))];
+    if !alive {
+        reasons.push(
+            "that worker shows no sign of life; when its claim lapses, another one takes the request over".to_owned(),
+        );
+    }
+    if row.claims > 1 {
+        reasons.push(format!("{} before it ended without a word", count(u64::from(row.claims - 1), "worker")));
+    }
+    Waits {
+        place: Stand::Running,
+        ahead: None,
+        ahead_at_least: false,
+        starts_per_minute: None,
+        expected_at: None,
+        reasons,
+    }
+}
+
+fn deferred(row: &Row, crew: &Crew, lane: Option<&LaneNow>, until: Timestamp, now: Timestamp) -> Waits {
+    // Only a deferral after a call leaves a note; without one the lane was paused before it came to a call.
+    let why = row.notes.last().filter(|note| note.at == row.updated_at);
+    let why = why.map_or_else(|| "its lane was paused".to_owned(), |note| plain(&note.what));
+    let mut reasons =
+        vec![format!("deferred until {} (in {}), because: {why}", date_time(until), span(until.since(now)))];
+    missing_roles(&mut reasons, crew, true);
+    Waits {
+        place: Stand::Deferred,
+        ahead: None,
+        ahead_at_least: false,
+        starts_per_minute: lane.and_then(|lane| lane.starts_per_minute),
+        expected_at: None,
+        reasons,
+    }
+}
+
+/// In the backlog or in the hold queue.
+fn in_line(row: &Row, crew: &Crew, lane: Option<&LaneNow>, ahead: Ahead, now: Timestamp) -> Waits {
+    let held_back = row.status == Status::Received;
+    // Of what is held before it, the calls in flight have been started.
+    let in_flight = lane.map_or(0, |lane| lane.in_flight);
+    let waiting = ahead.held.saturating_sub(in_flight);
+    let all = ahead.backlog + waiting;
+    let mut reasons = Vec::new();
+    if held_back {
+        reasons.push(match ahead {
+            Ahead { more: true, backlog, .. } => {
+                format!("in the backlog behind more than {} of its lane", count(backlog, "request"))
+            }
+            Ahead { backlog: 0, .. } => "in the backlog, first of its lane".to_owned(),
+            Ahead { backlog, .. } => format!("in the backlog behind {} of its lane", count(backlog, "request")),
+        });
+        if waiting > 0 {
+            reasons.push(format!(
+                "{} of its lane {} in the hold queue, which goes first",
+                count(waiting, "request"),
+                stand(waiting)
+            ));
+        }
+    } else if waiting > 0 {
+        reasons.push(format!("in the hold queue behind {} of its lane", count(waiting, "request")));
+    } else {
+        reasons.push("in the hold queue, next of its lane".to_owned());
+    }
+    reasons.push(place_in_line(row));
+    let paused = lane.and_then(|lane| lane.paused_ms).map(Duration::from_millis);
+    if let Some(paused) = paused {
+        reasons.push(format!("its lane is paused for {} after throttling", span(paused)));
+    }
+    let complete = missing_roles(&mut reasons, crew, held_back);
+    let rate = lane.and_then(|lane| lane.starts_per_minute).filter(|rate| *rate > 0.0);
+    let expected_at = match (complete, ahead.more, all, rate) {
+        (false, ..) | (true, true, ..) => None,
+        (true, false, 0, _) => Some(now + paused.unwrap_or_default()),
+        (true, false, all, rate) => {
+            rate.map(|rate| now + paused.unwrap_or_default() + Duration::from_secs_f64(all as f64 * 60.0 / rate))
+        }
+    };
+    Waits {
+        place: if held_back { Stand::Backlog } else { Stand::HoldQueue },
+        ahead: Some(all),
+        ahead_at_least: ahead.more,
+        starts_per_minute: rate,
+        expected_at,
+        reasons,
+    }
+}
+
+fn stand(n: u64) -> &'static str {
+    if n == 1 { "stands" } else { "stand" }
+}
+
+/// The order explained: who goes before it.
+fn place_in_line(row: &Row) -> String {
+    let request = &row.request;
+    if request.priority == Priority::URGENT {
+        return "it is urgent: only urgent requests that came earlier or are due earlier go before it".to_owned();
+    }
+    let because = if request.deadline.is_some() { ", and its deadline" } else { "" };
+    let class = request.priority.class();
+    match rank::due(&request.rank) {
+        Some(due) => format!(
+            "ranked as due at {} by its priority, {class}{because}; what is urgent or due earlier goes first",
+            date_time(due)
+        ),
+        None => format!("its priority is {class}"),
+    }
+}
+
+/// Says which part of the work nobody does; answers whether all is there.
+fn missing_roles(reasons: &mut Vec<String>, crew: &Crew, held_back: bool) -> bool {
+    let calls = crew.has(Role::Call);
+    if !calls {
+        reasons.push("no worker that calls Bedrock is alive: start one with smoother run".to_owned());
+    }
+    let plans = crew.planner.is_some() || !held_back;
+    if !plans {
+        let takeover =
+            if crew.has(Role::Plan) { "another worker takes over in seconds" } else { "no worker has that role" };
+        reasons.push(format!("nobody plans, so nothing leaves the backlog: {takeover}"));
+    }
+    calls && plans
+}
+
+impl Waits {
+    /// When it should run, in words.
+    pub fn expectation(&self, now: Timestamp) -> String {
+        match (self.place, self.expected_at) {
+            (Stand::Running, _) => "it is being called".to_owned(),
+            (_, Some(at)) if at.since(now) <= SOON => "at any moment".to_owned(),
+            (_, Some(at)) => {
+                let rate = self.starts_per_minute.zip(self.ahead.filter(|n| *n > 0));
+                let rate = rate.map(|(rate, n)| format!(" ({n} before it, {rate:.0} calls start a minute)"));
+                let about = span(at.since(now));
+                format!("in about {about}{}, unless something more urgent comes", rate.unwrap_or_default())
+            }
+            (_, None) => "unknown".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! `smoother submit`: a file of requests onto the input queue, all of it judged before any of it is sent.
+
+mod check;
+mod lines;
+mod report;
+mod send;
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args as ClapArgs;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::models::Catalog;
+use crate::pipeline::fleet::Fleet;
+use crate::request::message::Fault;
+
+use self::check::{Before, Checker, Ids};
+use self::lines::Content;
+use self::report::{Around, Report};
+use self::send::{Sender, Unsent};
+use super::format::{count, thousands};
+use super::place::{Place, PlaceArgs};
+use super::{Done, Error, print, say, status};
+
+#[derive(Debug, ClapArgs)]
+pub struct Args {
+    /// One message a line, as docs/message.schema.json describes it; - reads stdin
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Send the good lines even if others are invalid
+    #[arg(long)]
+    skip_invalid: bool,
+    /// Print one JSON object: submitted, invalid, failed, repeated, without_request_id, by_priority, by_model
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    place: PlaceArgs,
+}
+
+pub async fn submit(args: Args) -> Done {
+    let place = args.place.open().await?;
+    let source = if args.file.as_os_str() == "-" { "stdin".to_owned() } else { args.file.display().to_string() };
+    let (file, length) = lines::open(&args.file).map_err(Error::io(format!("read {source}")))?;
+    let mut submit = Submit::new(&place, &source, file, length);
+    let mut tell = say;
+    let judged = submit.judge(&mut tell)?;
+    let mut report = Report { invalid: judged.invalid, repeated: judged.repeated, ..Report::default() };
+    if judged.invalid > 0 && !args.skip_invalid {
+        if args.json {
+            print(&report.to_json())?;
+        }
+        return Err(Error::Said(judged.verdict(&source)));
+    }
+    let stopped = submit.send(&judged, &mut report, &mut tell).await?;
+    if args.json {
+        print(&report.to_json())?;
+    } else {
+        let idle = !Fleet::members(&*place.ports.registers)
+            .await?
+            .iter()
+            .any(|member| status::is_alive(member, place.clock.now()));
+        let around = Around {
+            source: &source,
+            input: place.ports.input.name(),
+            results: place.ports.results.name(),
+            flags: &args.place.flags(),
+            idle,
+        };
+        print(report.to_page(&around).trim_end())?;
+    }
+    if let Some(why) = stopped {
+        return Err(Error::Said(why));
+    }
+    if report.failed > 0 {
+        return Err(Error::Said(format!(
+            "{} could not be sent. Submitting again is safe for requests with a request_id: those that went are recognised.",
+            count(report.failed, "request")
+        )));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the first pass found.
+#[derive(Debug, Default)]
+struct Judged {
+    good: u64,
+    invalid: u64,
+    repeated: u64,
+    /// Lines not to send, in order.
+    skipped: Vec<u64>,
+    /// The file begins like JSON over several lines.
+    spread: bool,
+}
+
+impl Judged {
+    fn verdict(&self, source: &str) -> String {
+        let (bad, good) = (count(self.invalid, "invalid line"), count(self.good, "good one"));
+        let hint = if self.spread {
+            format!(
+                "\nEach line must be one whole message. To bring JSON into that form: jq -c . {source} (for a list: jq -c '.[]' {source})"
+            )
+        } else if self.good > 0 {
+            "\nTo send the good lines only: --skip-invalid".to_owned()
+        } else {
+            String::new()
+        };
+        format!("{source} has {bad} and {good}; nothing was sent{hint}")
+    }
+}
+
+/// A file on its way.
+struct Submit<'a> {
+    place: &'a Place,
+    source: &'a str,
+    file: File,
+    length: u64,
+    checker: Checker,
+    limit: u64,
+}
+
+impl<'a> Submit<'a> {
+    fn new(place: &'a Place, source: &'a str, file: File, length: u64) -> Self {
+        let limits = place.config.message_limits();
+        let checker = Checker::new(Catalog::new(&place.config), limits, place.clock.clone());
+        Self { place, source, file, length, checker, limit: limits.message_bytes }
+    }
+
+    /// The first pass: tells every fault.
+    fn judge(&mut self, tell: &mut dyn FnMut(&str)) -> Result<Judged, Error> {
+        let reading = || Error::io(format!("read {}", self.source));
+        let bar = progress(self.length, "checking {bar:40} {percent} %");
+        let mut lines = lines::rewound(&self.file, self.limit).map_err(reading())?;
+        let (mut judged, mut ids) = (Judged::default(), Ids::default());
+        let mut seen = 0;
+        while let Some(line) = lines.next().map_err(reading())? {
+            seen += 1;
+            let number = line.number;
+            let faults = match self.checker.check(&line.content) {
+                Err(faults) => faults,
+                Ok(message) => match message.id.as_ref().map(|id| (id, ids.note(id, &message.content_hash, number))) {
+                    Some((_, Before::Same(_))) => {
+                        judged.repeated += 1;
+                        judged.skipped.push(number);
+                        continue;
+                    }
+                    Some((id, Before::Other(line))) => {
+                        let reason = format!(
+                            "{:?} is the id of another request in line {line}; each request needs an id of its own",
+                            id.as_str()
+                        );
+                        vec![Fault { field: "request_id".to_owned(), reason }]
+                    }
+                    Some((_, Before::New)) | None => {
+                        judged.good += 1;
+                        vec![]
+                    }
+                },
+            };
+            if seen == 1 && matches!(line.content, Content::Bytes(b"{" | b"[")) {
+                judged.spread = true;
+            }
+            if !faults.is_empty() {
+                judged.invalid += 1;
+                judged.skipped.push(number);
+                bar.suspend(|| self.tell_faults(number, &faults, tell));
+            }
+            if seen % 256 == 0 {
+                bar.set_position(lines.read());
+            }
+        }
+        bar.finish_and_clear();
+        Ok(judged)
+    }
+
+    fn tell_faults(&self, line: u64, faults: &[Fault], tell: &mut dyn FnMut(&str)) {
+        for fault in faults {
+            tell(&format!("{}:{line}: {fault}", self.source));
+        }
+    }
+
+    /// The second pass: sends what the first one found good. Says why it stopped, if nothing could be sent any more.
+    async fn send(
+        &mut self,
+        judged: &Judged,
+        report: &mut Report,
+        tell: &mut dyn FnMut(&str),
+    ) -> Result<Option<String>, Error> {
+        let reading = || Error::io(format!("read {}", self.source));
+        let bar = progress(judged.good, "sending {bar:40} {human_pos} of {human_len}, {eta} left");
+        let mut lines = lines::rewound(&self.file, self.limit).map_err(reading())?;
+        let mut sender = Sender::new(&*self.place.ports.input, &*self.place.ports.payloads);
+        let mut skipped = judged.skipped.iter().copied().peekable();
+        loop {
+            let line = lines.next().map_err(reading())?;
+            let ended = line.is_none();
+            if let Some(line) = line {
+                if skipped.next_if_eq(&line.number).is_some() {
+                    continue;
+                }
+                // Judged again: a deadline may have passed meanwhile, or the file may have been written to.
+                let taken = match (self.checker.check(&line.content), &line.content) {
+                    (Ok(message), Content::Bytes(bytes)) => {
+                        let text = std::str::from_utf8(bytes).unwrap_or_default();
+                        sender.take(line.number, message, text).await
+                    }
+                    (judged_now, _) => {
+                        let faults = judged_now.err().unwrap_or_default();
+                        report.failed += 1;
+                        bar.suspend(|| self.tell_faults(line.number, &faults, tell));
+                        Ok(())
+                    }
+                };
+                if let Err(unsent) = taken {
+                    report.failed += 1;
+                    bar.suspend(|| self.tell_unsent(&unsent, tell));
+                    if !unsent.error.retryable {
+                        return Ok(Some(self.stopped(&unsent, report, judged)));
+                    }
+                }
+            }
+            if sender.is_full() || ended {
+                let (sent, unsent) = sender.flush().await;
+                sent.iter().for_each(|item| report.sent(&item.message));
+                report.failed += unsent.len() as u64;
+                bar.set_position(report.submitted + report.failed);
+                if let (true, Some(first)) = (sent.is_empty(), unsent.first()) {
+                    return Ok(Some(self.stopped(first, report, judged)));
+                }
+                bar.suspend(|| unsent.iter().for_each(|unsent| self.tell_unsent(unsent, tell)));
+            }
+            if ended {
+                bar.finish_and_clear();
+                return Ok(None);
+            }
+        }
+    }
+
+    fn tell_unsent(&self, unsent: &Unsent, tell: &mut dyn FnMut(&str)) {
+        tell(&format!("{}:{}: not sent: {}", self.source, unsent.line, unsent.error));
+    }
+
+    fn stopped(&self, first: &Unsent, report: &mut Report, judged: &Judged) -> String {
+        report.failed = judged.good.saturating_sub(report.submitted);
+        format!(
+            "stopped at line {} of {}: {}\n{} sent before, {} not sent. Submitting again is safe for requests with a request_id: those that went are recognised.",
+            first.line,
+            self.source,
+            first.error,
+            thousands(report.submitted),
+            thousands(report.failed)
+        )
+    }
+}
+
+/// A bar on stderr; silent when that is no terminal.
+fn progress(length: u64, template: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(length).with_style(style)
+}
+
+#[cfg(test)]
+mod tests;
