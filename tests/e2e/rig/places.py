@@ -3,7 +3,6 @@
 import json
 import shlex
 import sqlite3
-import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
@@ -160,12 +159,10 @@ class LocalPlace:
     """A directory; its database is only read."""
 
     def __init__(self, binary, processes, directory):
-        self.directory = directory
+        self.binary, self.processes, self.directory = binary, processes, directory
         self.env = dict(CREDENTIALS)
         self.flags = ["--local", directory]
         self.seen = set()
-        made = processes.start("make", [binary, "run", *self.flags, "--until-idle"], self.env)
-        assert made.ended(30) == 0, made.log()
 
     def database(self):
         return sqlite3.connect(f"file:{self.directory}/smoother.db?mode=ro", uri=True, timeout=30)
@@ -214,17 +211,9 @@ class LocalPlace:
         return (self.directory / key).read_bytes()
 
     def send(self, messages):
-        """Puts messages into the input queue, as `smoother submit` does."""
-        database = sqlite3.connect(self.directory / "smoother.db", timeout=30)
-        now = int(time.time() * 1000)
-        ids = []
-        with database:
-            for body in messages:
-                ids.append(str(uuid.uuid4()))
-                row = database.execute(
-                    "INSERT INTO messages (queue, message_id, visible_at, receives) VALUES ('input', ?, ?, 0)",
-                    (ids[-1], now),
-                )
-                database.execute("INSERT INTO bodies VALUES (?, ?, '{}')", (row.lastrowid, body))
-        database.close()
-        return ids
+        """Sends messages with `smoother submit`."""
+        lines = self.processes.directory / "requests.jsonl"
+        lines.write_text("".join(f"{message}\n" for message in messages))
+        sent = self.processes.start("submit", [self.binary, "submit", lines, "--json", *self.flags], self.env)
+        assert sent.ended(60) == 0, sent.log()
+        assert json.loads(sent.out())["submitted"] == len(messages), sent.out()
