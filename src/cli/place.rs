@@ -70,7 +70,19 @@ impl PlaceArgs {
         let dir = self.local.iter().map(|dir| ("--local", dir.display().to_string()));
         let config = self.config.config.iter().map(|file| ("--config", file.display().to_string()));
         let set = self.config.set.iter().map(|(name, value)| ("--set", format!("{name}={value}")));
-        dir.chain(config).chain(set).map(|(flag, value)| format!(" {flag} {}", shell_word(&value))).collect()
+        let flags = dir.chain(config).chain(set).map(|(flag, value)| [" ", flag, " ", &shell_word(&value)].concat());
+        flags.collect()
+    }
+
+    /// As [`PlaceArgs::open`], for commands that only make sense where something is: a directory is not made.
+    pub async fn open_existing(&self) -> Result<Place, Error> {
+        if let Some(dir) = self.local.as_ref().filter(|dir| !dir.join("smoother.db").exists()) {
+            let dir = shell_word(&dir.display().to_string());
+            return Err(Error::Said(format!(
+                "nothing of smoother's is in {dir}: there is no smoother.db. It appears with the first smoother submit --local {dir} or smoother run --local {dir}"
+            )));
+        }
+        self.open().await
     }
 
     /// Reads the settings and opens what they name.

@@ -20,15 +20,20 @@ use super::format::count;
 use super::place::{Place, PlaceArgs};
 use super::{Done, Error, say};
 
-/// Results taken at a time: bounds what is in memory, and what a kill lets come again.
+/// Results taken at a time: bounds what is in memory, and what a kill lets come again. It begins with one and doubles,
+/// so that little is in the pipe when a reader such as `head` has had enough.
 const BATCH: u64 = 50;
 /// The longest receive.
 const LONGEST: Duration = Duration::from_secs(20);
 
-/// Drains the results queue: one line a result, its body inlined, the rest as docs describe it. A result leaves the
-/// queue only when its line is written (on disk, with --out). Results are delivered at least once: a repeat of a
-/// request_id within a run is dropped. A body that has expired leaves `result_s3` and `"result_missing": true`.
 #[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+A line is the result message as consumers receive it, with the result body inlined. A result leaves
+the queue only after its line is written: with --out it is on disk then, in a pipe the reader may
+still miss it, so use --max to look at a few. Results come at least once; repeats of a request_id
+within a run are dropped. When a body is gone the line keeps result_s3 and says
+\"result_missing\": true; one that is no JSON stays where result_s3 points, and the line says
+\"result_not_json\": true.")]
 pub struct Args {
     /// Append to this file instead of writing to stdout
     #[arg(long, value_name = "FILE")]
@@ -51,7 +56,7 @@ fn wait(text: &str) -> Result<Duration, String> {
 }
 
 pub async fn results(args: Args) -> Done {
-    let place = args.place.open().await?;
+    let place = args.place.open_existing().await?;
     let sink = match &args.out {
         None => Sink::stdout(),
         Some(path) => Sink::append(path).map_err(Error::io(format!("write to {}", path.display())))?,
@@ -92,8 +97,9 @@ async fn drain_all(
 ) -> Result<End, Error> {
     let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
     let mut quiet_since = Instant::now();
+    let mut batch = 1;
     loop {
-        let wanted = max.map_or(BATCH, |max| max.saturating_sub(drain.totals.written).min(BATCH));
+        let wanted = max.map_or(batch, |max| max.saturating_sub(drain.totals.written).min(batch));
         if wanted == 0 {
             return Ok(End::Enough);
         }
@@ -115,6 +121,7 @@ async fn drain_all(
             return Ok(End::Closed);
         }
         quiet_since = Instant::now();
+        batch = (batch * 2).min(BATCH);
     }
 }
 

@@ -68,7 +68,7 @@ pub fn is_alive(member: &Member, now: Timestamp) -> bool {
 }
 
 pub async fn status(args: Args) -> Done {
-    let place = args.place.open().await?;
+    let place = args.place.open_existing().await?;
     let id = match &args.id {
         None => None,
         Some(text) => Some(
@@ -125,7 +125,7 @@ async fn unknown(place: &Place, id: &RequestId) -> Error {
     let name = place.dir.as_ref().map_or_else(|| place.config.aws_region.clone(), |dir| dir.display().to_string());
     let waiting = place.ports.input.depth().await.map_or(0, |depth| depth.visible + depth.in_flight);
     let hint = if waiting > 0 {
-        format!("; {} in the input queue not admitted yet, it may be among them", count(waiting, "message"))
+        format!("; but the input queue holds {} that no worker has admitted yet", count(waiting, "message"))
     } else {
         "; a request without request_id is called sqs- and the message id of its queue message".to_owned()
     };

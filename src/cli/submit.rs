@@ -25,6 +25,11 @@ use super::place::{Place, PlaceArgs};
 use super::{Done, Error, print, say, status};
 
 #[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+All lines are judged first, by the settings given here; each fault is told with its line and field,
+and then nothing is sent unless --skip-invalid. A message too long for the queue (1 MiB) is uploaded
+and pointed to. JSON: submitted, invalid, failed, repeated, without_request_id, by_priority {class: n},
+by_model {model: n}. Exit status: 1 when a line is invalid (not with --skip-invalid) or was not sent.")]
 pub struct Args {
     /// One message a line, as docs/message.schema.json describes it; - reads stdin
     #[arg(value_name = "FILE")]
@@ -32,7 +37,7 @@ pub struct Args {
     /// Send the good lines even if others are invalid
     #[arg(long)]
     skip_invalid: bool,
-    /// Print one JSON object: submitted, invalid, failed, repeated, without_request_id, by_priority, by_model
+    /// Print one JSON object instead of the summary
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -47,7 +52,7 @@ pub async fn submit(args: Args) -> Done {
     let mut tell = say;
     let judged = submit.judge(&mut tell)?;
     let mut report = Report { invalid: judged.invalid, repeated: judged.repeated, ..Report::default() };
-    if judged.invalid > 0 && !args.skip_invalid {
+    if judged.spread || (judged.invalid > 0 && !args.skip_invalid) {
         if args.json {
             print(&report.to_json())?;
         }
@@ -97,15 +102,13 @@ struct Judged {
 impl Judged {
     fn verdict(&self, source: &str) -> String {
         let (bad, good) = (count(self.invalid, "invalid line"), count(self.good, "good one"));
-        let hint = if self.spread {
-            format!(
-                "\nEach line must be one whole message. To bring JSON into that form: jq -c . {source} (for a list: jq -c '.[]' {source})"
-            )
-        } else if self.good > 0 {
-            "\nTo send the good lines only: --skip-invalid".to_owned()
-        } else {
-            String::new()
-        };
+        if self.spread {
+            return format!(
+                "{source} is JSON over several lines; each line must be one whole message, so nothing was sent\nTo bring it into that form: jq -c . {source} (a list: jq -c '.[]' {source})"
+            );
+        }
+        let hint =
+            if self.good > 0 { "\nTo send the good lines only: --skip-invalid".to_owned() } else { String::new() };
         format!("{source} has {bad} and {good}; nothing was sent{hint}")
     }
 }
@@ -137,6 +140,10 @@ impl<'a> Submit<'a> {
         while let Some(line) = lines.next().map_err(reading())? {
             seen += 1;
             let number = line.number;
+            if seen == 1 && line.content.begins_spread_json() {
+                bar.finish_and_clear();
+                return Ok(Judged { invalid: 1, spread: true, ..judged });
+            }
             let faults = match self.checker.check(&line.content) {
                 Err(faults) => faults,
                 Ok(message) => match message.id.as_ref().map(|id| (id, ids.note(id, &message.content_hash, number))) {
@@ -158,9 +165,6 @@ impl<'a> Submit<'a> {
                     }
                 },
             };
-            if seen == 1 && matches!(line.content, Content::Bytes(b"{" | b"[")) {
-                judged.spread = true;
-            }
             if !faults.is_empty() {
                 judged.invalid += 1;
                 judged.skipped.push(number);
@@ -176,7 +180,7 @@ impl<'a> Submit<'a> {
 
     fn tell_faults(&self, line: u64, faults: &[Fault], tell: &mut dyn FnMut(&str)) {
         for fault in faults {
-            tell(&format!("{}:{line}: {fault}", self.source));
+            tell(&format!("{} line {line}: {fault}", self.source));
         }
     }
 
@@ -222,7 +226,9 @@ impl<'a> Submit<'a> {
             }
             if sender.is_full() || ended {
                 let (sent, unsent) = sender.flush().await;
-                sent.iter().for_each(|item| report.sent(&item.message));
+                for item in &sent {
+                    report.sent(&item.message);
+                }
                 report.failed += unsent.len() as u64;
                 bar.set_position(report.submitted + report.failed);
                 if let (true, Some(first)) = (sent.is_empty(), unsent.first()) {
@@ -238,7 +244,7 @@ impl<'a> Submit<'a> {
     }
 
     fn tell_unsent(&self, unsent: &Unsent, tell: &mut dyn FnMut(&str)) {
-        tell(&format!("{}:{}: not sent: {}", self.source, unsent.line, unsent.error));
+        tell(&format!("{} line {}: not sent: {}", self.source, unsent.line, unsent.error));
     }
 
     fn stopped(&self, first: &Unsent, report: &mut Report, judged: &Judged) -> String {

@@ -5,7 +5,7 @@
 //!                        ▲                                         ├─► again: same place in line, after a delay
 //!                        └─────────────────────────────────────────┘└─► defer: back to the backlog, delete the message
 //! ```
-//! Here: taking messages, and handing back at the end. In [`attempts`]: one request's way through its calls.
+//! Here: taking messages, and handing back at the end. In `attempts`: one request's way through its calls.
 
 mod attempts;
 

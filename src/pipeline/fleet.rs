@@ -1,6 +1,6 @@
 //! The other replicas: who is alive, which part of the quotas is ours, and who plans.
 //!
-//! Every replica writes a heartbeat register; one that stays unchanged for [`LAPSE`] on an observer's own monotonic
+//! Every replica writes a heartbeat register; one that stays unchanged for `LAPSE` on an observer's own monotonic
 //! clock is dead to that observer. Quotas and the concurrency budget are divided by the number of live callers. The
 //! planner's lease is a register too, and lapses the same way.
 

@@ -292,19 +292,9 @@ impl Ingest {
         Ok((submission, request))
     }
 
-    /// Of the worker's own bucket a producer sees what was uploaded to be pointed to, and nothing else.
-    fn may_read(&self, object: &ForeignObject) -> bool {
-        let below = |folder: &str| {
-            let mut parts = object.key.split('/');
-            parts.next() == Some(folder) && parts.all(|part| !matches!(part, "" | "." | ".."))
-        };
-        self.settings.allowed_source_buckets.contains(&object.bucket)
-            || (object.bucket == self.payloads.upload_bucket() && below(PutKind::Upload.prefix()))
-    }
-
     async fn fetch(&self, object: &ForeignObject) -> Result<Bytes, Fault> {
         let fault = |field: &str, reason: String| Fault { field: field.to_owned(), reason };
-        if !self.may_read(object) {
+        if !may_read(object, &self.settings.allowed_source_buckets, self.payloads.upload_bucket()) {
             let reason = format!(
                 "bucket {:?} is not among the allowed source buckets; have the operator add it to allowed_source_buckets",
                 shown(&object.bucket)
@@ -415,6 +405,16 @@ impl Ingest {
     }
 }
 
+/// Whether a message may point to an object. Of the worker's own bucket it sees what was uploaded to be pointed to,
+/// and nothing else.
+fn may_read(object: &ForeignObject, allowed: &[String], upload_bucket: &str) -> bool {
+    let uploaded = || {
+        let path = object.key.strip_prefix(PutKind::Upload.prefix()).and_then(|rest| rest.strip_prefix('/'));
+        path.is_some_and(|path| path.split('/').all(|part| !matches!(part, "" | "." | "..")))
+    };
+    allowed.contains(&object.bucket) || (object.bucket == upload_bucket && uploaded())
+}
+
 /// Whether a present row is this very message, or one that asked the same.
 fn is_repeat(present: &Row, request: &Request) -> bool {
     present.request.message_id == request.message_id || present.request.content_hash == request.content_hash
@@ -457,4 +457,23 @@ fn short(hash: &str) -> &str {
 /// A value for an error message: one line, not too long.
 fn shown(text: &str) -> String {
     text.chars().take(128).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_the_own_bucket_only_uploads_may_be_pointed_to() {
+        let allowed = ["theirs".to_owned()];
+        let may = |bucket: &str, key: &str| {
+            may_read(&ForeignObject { bucket: bucket.to_owned(), key: key.to_owned() }, &allowed, "own")
+        };
+        assert!(may("theirs", "results/secret.json") && may("own", "uploads/2026/11/21/a/b.json"));
+        for key in ["results/a.json", "uploads", "uploadsx/a", "uploads/../results/a.json", "uploads//a", "/uploads/a"]
+        {
+            assert!(!may("own", key), "{key}");
+        }
+        assert!(!may("other", "uploads/a"));
+    }
 }

@@ -17,7 +17,7 @@ use crate::request::Status;
 /// A worker that showed itself within this time is alive; it does so every other second.
 const FRESH: Duration = Duration::from_secs(15);
 /// One that has not for this long is gone.
-const GONE: Duration = Duration::from_secs(60);
+const GONE: Duration = Duration::from_mins(1);
 /// How often the backlog on AWS is counted: that reads its index, which costs.
 const COUNT_EVERY: Duration = Duration::from_secs(15);
 
@@ -256,7 +256,7 @@ pub mod fixture {
         Member {
             worker: worker.to_owned(),
             roles: roles.iter().copied().collect(),
-            since: NOW - Duration::from_secs(11_520),
+            since: NOW - Duration::from_mins(192),
             shown_at: NOW - silent,
             lanes: vec![lane()],
         }

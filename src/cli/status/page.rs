@@ -18,8 +18,7 @@ const WORKERS: usize = 20;
 pub fn page(overview: &Overview, paint: Paint) -> String {
     let mut page = String::new();
     // Writing to a String cannot fail.
-    let _ = write_page(&mut page, overview, paint);
-    page
+    write_page(&mut page, overview, paint).map(|()| page).unwrap_or_default()
 }
 
 fn write_page(page: &mut String, now: &Overview, paint: Paint) -> std::fmt::Result {

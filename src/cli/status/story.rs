@@ -14,8 +14,7 @@ const INDENT: usize = 13;
 pub fn page(story: &Story, local: bool, paint: Paint) -> String {
     let mut page = String::new();
     // Writing to a String cannot fail.
-    let _ = write_page(&mut page, story, local, paint);
-    page
+    write_page(&mut page, story, local, paint).map(|()| page).unwrap_or_default()
 }
 
 fn write_page(page: &mut String, story: &Story, local: bool, paint: Paint) -> std::fmt::Result {

@@ -23,6 +23,13 @@ pub enum Content<'a> {
     TooLong(u64),
 }
 
+impl Content<'_> {
+    /// Whether this first line is that of a list, or of an object over several lines.
+    pub fn begins_spread_json(&self) -> bool {
+        matches!(self, Self::Bytes(bytes) if *bytes == b"{" || bytes.starts_with(b"["))
+    }
+}
+
 /// The lines of an input.
 pub struct Lines<R> {
     input: R,

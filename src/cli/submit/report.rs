@@ -60,8 +60,7 @@ impl Report {
     pub fn to_page(&self, around: &Around<'_>) -> String {
         let mut page = String::new();
         // Writing to a String cannot fail.
-        let _ = self.write_page(&mut page, around);
-        page
+        self.write_page(&mut page, around).map(|()| page).unwrap_or_default()
     }
 
     fn write_page(&self, page: &mut String, around: &Around<'_>) -> std::fmt::Result {

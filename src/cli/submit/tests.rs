@@ -1,6 +1,7 @@
 //! Whole submits into a directory.
 
 use std::io::Write;
+use std::time::Duration;
 
 use super::*;
 use crate::cli::place::open_local;
@@ -43,8 +44,6 @@ impl Rig {
     }
 }
 
-use std::time::Duration;
-
 fn message(id: &str, text: &str) -> String {
     format!(
         r#"{{"request_id":"{id}","model_id":"amazon.nova-lite-v1:0","converse":{{"messages":[{{"role":"user","content":[{{"text":"{text}"}}]}}],"inferenceConfig":{{"maxTokens":50}}}}}}"#
@@ -65,13 +64,13 @@ async fn every_fault_is_told_with_its_line_and_nothing_is_sent() {
     assert_eq!(
         told[..4],
         [
-            "in.jsonl:3: priority: found 11; expected urgent, high, normal, low, bulk or a number from 0 (first) to 9 (last)",
-            "in.jsonl:3: tenant: found \"x y\"; expected 1 to 128 characters of A-Z a-z 0-9 . _ : -",
-            "in.jsonl:4: message: not JSON: expected ident at column 2",
-            "in.jsonl:5: request_id: \"a\" is the id of another request in line 1; each request needs an id of its own",
+            "in.jsonl line 3: priority: found 11; expected urgent, high, normal, low, bulk or a number from 0 (first) to 9 (last)",
+            "in.jsonl line 3: tenant: found \"x y\"; expected 1 to 128 characters of A-Z a-z 0-9 . _ : -",
+            "in.jsonl line 4: message: not JSON: expected ident at column 2",
+            "in.jsonl line 5: request_id: \"a\" is the id of another request in line 1; each request needs an id of its own",
         ]
     );
-    assert!(told[4].starts_with("in.jsonl:6: model_id: unknown model \"amazon.nova-light-v1:0\""), "{told:?}");
+    assert!(told[4].starts_with("in.jsonl line 6: model_id: unknown model \"amazon.nova-light-v1:0\""), "{told:?}");
     assert_eq!((told.len(), report.invalid, report.submitted, queued.len()), (5, 4, 0, 0));
 
     let (_, report, queued) = rig.submit(&text, true).await;
@@ -106,7 +105,7 @@ async fn all_of_a_long_file_arrives_once_and_unchanged() {
 async fn what_is_too_long_for_the_queue_is_uploaded_and_pointed_to() {
     let rig = rig().await;
     let long = message("long", &"word ".repeat(300_000));
-    // Only a model whose quota is not the small assumed default takes this much; what is assumed refuses nothing.
+    // Nova Lite's quota is assumed here, and what is assumed refuses nothing.
     let (told, report, queued) = rig.submit(&format!("{}\n{long}\n", message("a", "\u{ffff}")), false).await;
     assert_eq!((told.len(), report.submitted), (0, 2), "{told:?}");
     assert!(queued[0].body.contains(r"\uffff"), "SQS takes no noncharacters");
@@ -124,7 +123,7 @@ async fn what_is_too_long_for_the_queue_is_uploaded_and_pointed_to() {
 async fn json_over_several_lines_is_told_how_to_become_lines() {
     let rig = rig().await;
     let (file, length) = rig.write("{\n  \"request_id\": \"a\"\n}\n");
-    let judged = Submit::new(&rig.place, "in.json", file, length).judge(&mut |_| {}).unwrap();
+    let judged = Submit::new(&rig.place, "in.json", file, length).judge(&mut |fault| panic!("{fault}")).unwrap();
     let verdict = judged.verdict("in.json");
     assert!(verdict.contains("jq -c . in.json"), "{verdict}");
 }
@@ -167,7 +166,7 @@ async fn what_fails_is_told_by_line_and_a_dead_queue_stops_it() {
     rig.place.ports.input = std::sync::Arc::new(Broken);
     let text = format!("{}\n{}\n", message("fine", "Hi"), message("bad", "Hi"));
     let (told, report, _) = rig.submit(&text, false).await;
-    assert_eq!(told, ["in.jsonl:2: not sent: sqs send to input: no"]);
+    assert_eq!(told, ["in.jsonl line 2: not sent: sqs send to input: no"]);
     assert_eq!((report.submitted, report.failed), (1, 1));
 
     let (file, length) = rig.write(&format!("{}\n{}\n", message("bad", "Hi"), message("bad2", "Hi")));
