@@ -6,6 +6,7 @@ use clap::Args as ClapArgs;
 
 use crate::aws::clients;
 use crate::aws::provision::{self, Provisioned};
+use crate::ports::PortError;
 
 use super::place::ConfigArgs;
 use super::{Done, Error, print, say};
@@ -28,7 +29,7 @@ pub struct Args {
 pub async fn init(args: Args) -> Done {
     let config = args.config.load()?.config;
     let sdk = clients::sdk_config(&config.aws_region).await?;
-    let made = provision::init(&sdk, &args.prefix).await?;
+    let made = provision::init(&sdk, &args.prefix).await.map_err(|error| explain(error, sdk.endpoint_url()))?;
     let outputs = outputs(&made)?;
     if args.json {
         print(&serde_json::to_string_pretty(&made).unwrap_or_default())?;
@@ -47,6 +48,16 @@ pub async fn init(args: Args) -> Done {
         say("\nNext: eval \"$(smoother init --env)\" && smoother run");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// An emulator that is not running is the likeliest cause of all when there is an endpoint of one's own.
+fn explain(error: PortError, endpoint: Option<&str>) -> Error {
+    match endpoint {
+        Some(endpoint) if error.retryable => {
+            Error::Said(format!("cannot {error}\nAWS_ENDPOINT_URL is {endpoint}: is there an emulator running?"))
+        }
+        _ => error.into(),
+    }
 }
 
 fn outputs(made: &Provisioned) -> Result<Vec<(String, String)>, Error> {

@@ -1,76 +1,104 @@
 import os
-import subprocess
-import uuid
+from pathlib import Path
 
 import pytest
-from rig import VENV, Aws, Local, Simulator, free_port, until
 
+for name in list(os.environ):
+    # Nothing of the machine's configuration may reach boto3 here; processes get an environment of their own.
+    ours = name in ("SMOOTHER_BIN", "SMOOTHER_VENV")
+    if name.upper().endswith("_PROXY") or (name.startswith(("AWS_", "SMOOTHER_")) and not ours):
+        del os.environ[name]
+os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = "/dev/null"
 
-def pytest_configure(config):
-    for name in ("SMOOTHER_BIN", "SMOOTHER_VENV"):
-        if name not in os.environ:
-            raise pytest.UsageError(f"{name} is not set; run ./scripts/test e2e")
+from rig.places import AwsPlace, LocalPlace
+from rig.processes import Processes
+from rig.services import Simulator, start_emulator
 
-
-@pytest.fixture(scope="session")
-def emulator(tmp_path_factory):
-    """The URL of an AWS emulator of this session's own."""
-    port = free_port()
-    log = (tmp_path_factory.mktemp("emulator") / "ministack.log").open("wb")
-    env = {"PATH": os.environ["PATH"], "BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "HOME": os.environ["HOME"]}
-    process = subprocess.Popen([VENV / "bin" / "ministack"], env=env, stdout=log, stderr=log)
-    url = f"http://127.0.0.1:{port}"
-
-    def up():
-        import urllib.error
-        import urllib.request
-
-        try:
-            urllib.request.urlopen(url, timeout=1)
-        except urllib.error.HTTPError:
-            return True
-        except OSError:
-            return False
-        return True
-
-    until("the AWS emulator is up", up, 60)
-    yield url
-    process.terminate()
-    process.wait(10)
-
-
-@pytest.fixture
-def aws(emulator):
-    return Aws(emulator, f"e2e-{uuid.uuid4().hex[:8]}")
-
-
-@pytest.fixture
-def local(tmp_path):
-    return Local(tmp_path / "data")
-
-
-@pytest.fixture
-def simulate(tmp_path):
-    """Starts simulated Bedrocks; ends them with the test."""
-    started = []
-
-    def start(**settings):
-        simulator = Simulator(tmp_path, f"simulator-{len(started)}", **settings)
-        started.append(simulator)
-        return simulator
-
-    yield start
-    for simulator in started:
-        simulator.process.kill()
+# Lines of each log that are shown when a test fails: what went wrong, and what was last.
+TROUBLES, TAIL = 15, 15
 
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
-    """Shows the ends of all logs of a test that failed."""
     outcome = yield
     report = outcome.get_result()
-    directory = item.funcargs.get("tmp_path")
-    if report.when == "call" and report.failed and directory:
-        for log in sorted(directory.glob("*.log")):
-            tail = log.read_text(errors="replace").splitlines()[-25:]
-            report.sections.append((log.name, "\n".join(line[:400] for line in tail)))
+    if report.failed:
+        for processes in (item.funcargs.get("session_processes"), item.funcargs.get("processes")):
+            for process in processes.all if processes else []:
+                state = "running" if process.running else f"ended with {process.code}"
+                report.sections.append((f"{process.name} ({state}): {process.log_path}", excerpt(process)))
+
+
+def excerpt(process):
+    lines = process.log_path.read_text(errors="replace").splitlines()
+    head, tail = lines[:-TAIL], lines[-TAIL:]
+    troubles = [line for line in head if '"WARN"' in line or '"ERROR"' in line or "panicked" in line][-TROUBLES:]
+    return "\n".join(line[:400] for line in [*troubles, f"… {len(lines)} lines …", *tail])
+
+
+@pytest.fixture(scope="session")
+def binary():
+    path = os.environ.get("SMOOTHER_BIN")
+    assert path and Path(path).is_file(), "SMOOTHER_BIN must name the smoother binary; use scripts/test e2e"
+    return Path(path).resolve()
+
+
+@pytest.fixture(scope="session")
+def session_processes(tmp_path_factory):
+    processes = Processes(tmp_path_factory.mktemp("session"))
+    yield processes
+    processes.stop()
+
+
+@pytest.fixture(scope="session")
+def emulator(session_processes):
+    """URL of the AWS emulator; tests share it and have queues, tables and a bucket of their own."""
+    return start_emulator(session_processes)
+
+
+@pytest.fixture
+def processes(tmp_path):
+    processes = Processes(tmp_path)
+    yield processes
+    processes.stop()
+
+
+@pytest.fixture
+def bedrock(binary, processes):
+    """Starts simulated Bedrocks: bedrock(settings as TOML, seed)."""
+    return lambda settings, seed=1: Simulator(processes, binary, settings, seed)
+
+
+@pytest.fixture
+def aws(binary, processes, emulator):
+    """Makes places on AWS: aws(visibility of the queues in seconds)."""
+    return lambda visibility=None: AwsPlace(binary, processes, emulator, visibility)
+
+
+@pytest.fixture
+def local(binary, processes, tmp_path):
+    """Makes a place in a directory."""
+    return lambda visibility=None: LocalPlace(binary, processes, tmp_path / "data")
+
+
+@pytest.fixture
+def smoother(binary, processes):
+    """Runs a command to its end: smoother(*arguments, env=…) → the ended process."""
+
+    def run(*arguments, env=None, seconds=60, code=0):
+        process = processes.start(str(arguments[0]), [binary, *arguments], env)
+        assert process.ended(seconds) == code, f"{arguments} ended with {process.code}:\n{process.log()[-4000:]}"
+        return process
+
+    return run
+
+
+@pytest.fixture
+def worker(binary, processes):
+    """Starts workers: worker(place, simulator, *more arguments)."""
+
+    def start(place, simulator, *more, name="worker"):
+        endpoint = ["--bedrock-endpoint", simulator.url]
+        return processes.start(name, [binary, "run", *place.flags, *endpoint, *more], place.env)
+
+    return start

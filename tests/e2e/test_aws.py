@@ -1,197 +1,221 @@
-"""Everything on AWS: boto3 as producer and consumer, an AWS emulator, a simulated Bedrock that fails now and then."""
+"""The main job on AWS: boto3 sends 1,000 mixed requests and takes the results; Bedrock fails now and then."""
 
-import base64
 import json
-import re
-import time
+from collections import Counter
 
-import pytest
-from rig import HAIKU, NOVA, REGION, TERMINAL, TITAN, converse, count, quota, stopping, worker
+from rig import traffic
+from rig.traffic import bad, by_pointer, denied, good, pointer_text, simulated, verbose, worker_settings
+from rig.waiting import wait_for
 
-FAULTS = {
-    "internal_500": 0.02,
-    "unavailable_503": 0.01,
-    "model_error_424": 0.01,
-    "throttle": 0.002,
-    "drop": 0.01,
+FAULTS = """faults = { internal_500 = 0.02, unavailable_503 = 0.015, model_error_424 = 0.01, throttle = 0.002, \
+not_ready = 0.005, overloaded_529 = 0.005, drop = 0.02 }"""
+
+OUTPUTS = {
+    "input_queue_url",
+    "results_queue_url",
+    "hold_queue_url",
+    "dlq_url",
+    "requests_table",
+    "reporting_table",
+    "bucket",
+    "alarm_topic_arn",
 }
-PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(3_000)).decode()
-TOOL = {
-    "toolSpec": {
-        "name": "look_up_order",
-        "inputSchema": {"json": {"type": "object", "properties": {"order": {"type": "string"}}, "required": ["order"]}},
-    }
-}
-PRIORITIES = ["urgent", "high", "normal", "low", "bulk", 0, 3, 5, 9]
 
 
-def valid(n):
-    """The n-th valid message; its kind follows from n."""
-    request_id = f"good-{n:04}"
-    message = {
-        "request_id": request_id,
-        "model_id": [NOVA, HAIKU][n % 2],
-        "priority": PRIORITIES[n % len(PRIORITIES)],
-        "tenant": ["checkout", "research", "nightly"][n % 3],
-        "metadata": {"n": str(n), "täglich": "ja ✓"},
-        "converse": converse(request_id, f"Summarise item {n}. " * (1 + n % 7)),
-    }
-    kind = n % 20
-    if kind == 1:
-        message["converse"] |= {"toolConfig": {"tools": [TOOL], "toolChoice": {"any": {}}}}
-    elif kind == 2:
-        message["converse"]["messages"][0]["content"].append({"image": {"format": "png", "source": {"bytes": PNG}}})
-    elif kind == 3:
-        document = {"name": "notes", "format": "txt", "source": {"bytes": base64.b64encode(b"notes " * 200).decode()}}
-        message["converse"]["messages"][0]["content"].append({"document": document})
-    elif kind == 4:
-        message |= {"model_id": TITAN, "invoke": {"inputText": f"item {n}", "dimensions": 256, "normalize": True}}
-        del message["converse"]
-    elif kind == 5:
-        message["deadline"] = "2099-01-01T00:00:00Z"
-    elif kind == 6:
-        del message["model_id"]
-        message["use_case"] = "support"
-    return message
+def subscribe(place):
+    """A queue that gets what on-call gets."""
+    url = place.sqs.create_queue(QueueName=f"{place.prefix}-on-call")["QueueUrl"]
+    arn = place.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    place.sns.subscribe(TopicArn=place.outputs["alarm_topic_arn"], Protocol="sqs", Endpoint=arn)
+    return url
 
 
-def invalid():
-    """Messages of every kind that is refused, with the field that the answer must name."""
-    body = converse("x")
-    base = {"model_id": NOVA, "converse": body}
-    cases = [
-        ("{not json", "message"),
-        ("[]", "message"),
-        (json.dumps(base | {"prioritee": "high"}), "prioritee"),
-        (json.dumps(base | {"priority": 12}), "priority"),
-        (json.dumps(base | {"priority": "asap"}), "priority"),
-        (json.dumps(base | {"tenant": 7}), "tenant"),
-        (json.dumps(base | {"metadata": {"a": 1}}), "metadata.a"),
-        (json.dumps(base | {"metadata": {str(n): "x" for n in range(17)}}), "metadata"),
-        (json.dumps(base | {"invoke": {"inputText": "x"}}), "invoke"),
-        (json.dumps({"model_id": NOVA}), "converse"),
-        (json.dumps({"converse": body}), "model_id"),
-        (json.dumps(base | {"use_case": "support"}), "use_case"),
-        (json.dumps({"use_case": "no-such", "converse": body}), "use_case"),
-        (json.dumps(base | {"request_id": "no spaces allowed"}), "request_id"),
-        (json.dumps(base | {"deadline": "2020-01-01T00:00:00Z"}), "deadline"),
-        (json.dumps(base | {"deadline": "tomorrow"}), "deadline"),
-        (json.dumps(base | {"model_id": "amazon.nova-light-v1:0"}), "model_id"),
-        (json.dumps(base | {"converse": {"messages": []}}), "converse.messages"),
-        (json.dumps(base | {"converse": {"messages": body["messages"], "inferenceConfig": {"maxTokens": -1}}}), "converse.inferenceConfig.maxTokens"),
-        (pointer("somebody-elses", "k"), "s3BucketName"),
-    ]
-    return cases
+def again(message, notation):
+    """The same request, written differently or not."""
+    copy = json.loads(message.text)
+    return json.dumps(dict(reversed(copy.items())), indent=notation, ensure_ascii=False)
 
 
-def pointer(bucket, key, legacy=False):
-    name = "com.amazon.sqs.javamessaging.MessageS3Pointer" if legacy else "software.amazon.payloadoffloading.PayloadS3Pointer"
-    return json.dumps([name, {"s3BucketName": bucket, "s3Key": key}])
+def test_init_is_idempotent_and_tells_what_there_is(aws):
+    place = aws()
+    assert OUTPUTS <= set(place.outputs)
+    # The first run printed the environment, the second one the outputs.
+    for name in OUTPUTS:
+        assert place.env[f"SMOOTHER_{name.upper()}"] == place.outputs[name]
 
 
-def number(n):
-    return {"DataType": "Number", "StringValue": str(n)}
-
-
-@pytest.fixture
-def bedrock(simulate):
-    model = {"rpm": 30_000, "tpm": 30_000_000, "faults": FAULTS, "mean_output_tokens": 40.0}
-    long = model | {"mean_output_tokens": 60_000.0, "output_sigma": 0.0, "max_output_tokens": 64_000, "max_input_tokens": 1_000_000, "faults": {}}
-    return simulate(latency_scale=0.1, models={NOVA: model, HAIKU: model, TITAN: model, "us.amazon.nova-pro-v1:0": long})
-
-
-def test_a_thousand_mixed_requests(aws, bedrock, tmp_path):
-    uploads = f"{aws.out['bucket']}-uploads"
-    aws.s3.create_bucket(Bucket=uploads)
-    alerts = aws.sqs.create_queue(QueueName=aws.out["bucket"] + "-alerts")["QueueUrl"]
-    arn = aws.sqs.get_queue_attributes(QueueUrl=alerts, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    aws.sns.subscribe(TopicArn=aws.out["alarm_topic_arn"], Protocol="sqs", Endpoint=arn)
-
-    good = {m["request_id"]: m for m in map(valid, range(940))}
-    messages = [(json.dumps(m), None) for m in good.values()]
-    # Large ones by pointer, in both conventions of the SQS extended client.
-    for n, (attribute, legacy) in enumerate([("ExtendedPayloadSize", False), ("SQSLargePayloadSize", True)]):
-        request_id = f"large-{n}"
-        good[request_id] = {
-            "request_id": request_id,
-            "model_id": "us.amazon.nova-pro-v1:0",
-            "metadata": {"n": "large"},
-            "converse": converse(request_id, "A long story. " * 110_000, max_tokens=60_000),
-        }
-        body = json.dumps(good[request_id])
-        assert len(body) > 1_500_000
-        aws.s3.put_object(Bucket=uploads, Key=f"in/{n}", Body=body.encode())
-        messages.append((pointer(uploads, f"in/{n}", legacy), {attribute: number(len(body))}))
-    # The same again, other white space: acknowledged, not called.
-    messages += [(json.dumps(good[f"good-{n:04}"], indent=1), None) for n in range(20)]
-    refused = invalid() + [(pointer(uploads, "missing"), "s3Key")]
-    messages += [(body, None) for body, _ in refused]
-    conflict = json.dumps({"request_id": "good-0000", "model_id": NOVA, "converse": converse("x", "other content")})
-
-    order = range(len(messages))
-    ids = dict(zip(order, aws.send([messages[n] for n in order]), strict=True))
-    conflict_id = aws.send([(conflict, None)])[0]
-
-    process = worker(
-        tmp_path, "worker", aws, bedrock, "--until-idle",
-        *[flag for model in (NOVA, HAIKU, TITAN) for flag in quota(model, 30_000, 30_000_000)],
-        *quota("us.amazon.nova-pro-v1:0", 30_000, 30_000_000),
-        "--set", f"use_cases.support.model={NOVA}",
-        allowed_source_buckets=uploads, retry_base="200ms", hold_visibility="20s", max_attempts=10,
+def test_a_thousand_mixed_requests(aws, bedrock, worker, tmp_path):
+    place = aws()
+    simulator = bedrock(simulated(0.05, FAULTS), seed=6)
+    on_call = subscribe(place)
+    source = f"{place.prefix}-source"
+    place.s3.create_bucket(Bucket=source)
+    place.s3.put_object(Bucket=source, Key="too-large.json", Body=b" " * 25_000_001)
+    config = tmp_path / "smoother.toml"
+    config.write_text(
+        worker_settings(retry_base="100ms", allowed_source_buckets=[source], allowed_models=list(traffic.MODELS))
     )
-    with stopping(process):
-        assert process.wait(240) == 0, process.tail()
 
-    rows, reports, results = aws.rows(), aws.reports(), aws.results()
+    goods = traffic.traffic(970) + [verbose(n) for n in range(10)] + [denied(n) for n in range(12)]
+    sizes = [300_000, 1_200_000, 2_000_000, 24_000_000]
+    large = [
+        by_pointer(n, source, size, attribute)
+        for n, (size, attribute) in enumerate((s, a) for s in sizes for a in traffic.POINTERS)
+    ]
+    for message in large:
+        bucket, key, text = message.pointer
+        place.s3.put_object(Bucket=bucket, Key=key, Body=text.encode())
+    bads = bad(source, "too-large.json")
+    assert len(goods) + len(large) == 1000 and len(bads) > 60
+    conflicts = [json.dumps({**json.loads(good(n).text), "tenant": "another"}) for n in range(9, 200, 20)]
+
+    processes = [worker(place, simulator, "--config", config, "--until-idle", "--set", "plan_interval=200ms")]
+    sent = [*goods, *bads]
+    for message, message_id in zip(sent, place.send([(m.text, m.attributes) for m in sent])):
+        message.message_id = message_id
+    pointers = [(pointer_text(next(iter(m.attributes)), *m.pointer[:2]), m.attributes) for m in large]
+    place.send(pointers)
+    repeats = [m for m in goods if m.kind in ("plain", "everything", "tool")][:60]
+    place.send([again(message, (None, 2)[n % 2]) for n, message in enumerate(repeats)])
+    # Their namesakes have been sent before, and one of the two is refused.
+    rivals = place.send(conflicts)
+    goods += large
+
+    results = []
+
+    def all_there():
+        results.extend(place.take_results())
+        return len({result["request_id"] for result, _ in results}) >= len(goods) + len(bads) + len(rivals)
+
+    wait_for("a result of every request", all_there, 150, every=0.2)
+    assert processes[0].ended(30) == 0
+    results.extend(place.take_results(wait=1))
+    assert not any(place.depths().values()), place.depths()
+
+    rows, reports, worked = place.rows(), Counter(place.report_ids()), simulator.worked()
     by_id = {}
     for result, attributes in results:
         by_id.setdefault(result["request_id"], []).append((result, attributes))
+    names = [message.name for message in [*goods, *bads]] + [f"sqs-{message_id}" for message_id in rivals]
+    assert len(set(names)) == len(names)
+    assert set(rows) == set(names) == set(reports) == set(by_id)
+    assert set(reports.values()) == {1}
 
-    expected = set(good) | {f"sqs-{ids[n]}" for n in ids if n >= 962} | {f"sqs-{conflict_id}"}
-    assert set(rows) == expected
-    assert {row["status"] for row in rows.values()} <= TERMINAL
-    assert reports == dict.fromkeys(expected, 1)
-    assert set(by_id) == expected
+    out_of_luck = [message for message in goods if out_of_attempts(rows[message.name])]
+    assert len(out_of_luck) <= 5, out_of_luck
+    for message in out_of_luck:
+        message.status = "FAILED"
+    for message in goods:
+        check_good(message, rows[message.name], by_id[message.name], worked, place)
+    for message in bads:
+        check_bad(message, rows[message.name], by_id[message.name], place)
+    for message_id, text in zip(rivals, conflicts):
+        row, ((result, _), *_) = rows[f"sqs-{message_id}"], by_id[f"sqs-{message_id}"]
+        assert row["status"] == result["status"] == "REJECTED"
+        assert result["error"]["type"] == "IdConflict" and json.loads(text)["request_id"] in result["error"]["message"]
+    tools_are_untouched(simulator, [m for m in goods if m.kind == "tool"][:5], by_id)
+    stats = simulator.stats()
+    kinds = {kind for model in stats["models"].values() for kind in model["faulted"]}
+    assert stats["total"]["faulted"] > 40 and "throttle" in kinds and "drop" in kinds, "the faults were not injected"
+    on_call_heard(place.take(on_call))
+    metrics = place.cloudwatch.list_metrics(Namespace="Smoother")["Metrics"]
+    assert len({metric["MetricName"] for metric in metrics}) > 3, metrics
 
-    for request_id, message in good.items():
-        result, attributes = by_id[request_id][0]
-        assert result["status"] == "SUCCEEDED", result
-        assert result["metadata"] == message["metadata"]
-        assert attributes["status"] == "SUCCEEDED" and attributes["request_id"] == request_id
-        if request_id.startswith("large"):
-            stored = aws.s3.get_object(Bucket=result["result_s3"]["bucket"], Key=result["result_s3"]["key"])["Body"].read()
-            assert len(stored) > 200_000 and "result" not in result
-            assert json.loads(stored)["output"]["message"]["role"] == "assistant"
-        elif "invoke" in message:
-            assert len(result["result"]["embedding"]) == 256
-            assert result["usage"]["input_tokens"] > 0
-        else:
-            assert result["result"]["output"]["message"]["role"] == "assistant"
-            assert result["cost_usd"] > 0
-            if "toolConfig" in message["converse"]:
-                content = result["result"]["output"]["message"]["content"]
-                assert any(block.get("toolUse", {}).get("name") == "look_up_order" for block in content)
 
-    for n, (_, field) in enumerate(refused, start=962):
-        result, attributes = by_id[f"sqs-{ids[n]}"][0]
-        assert result["status"] == attributes["status"] == "REJECTED"
-        assert result["error"]["field"] == field, result["error"]
-        assert len(result["error"]["message"]) > 20 and result["error"]["retryable"] is False
-        request = json.loads(rows[f"sqs-{ids[n]}"]["request"])
-        raw = aws.s3.get_object(Bucket=aws.out["bucket"], Key=request["body"])["Body"].read().decode()
-        assert raw == messages[n][0]
-    assert by_id[f"sqs-{conflict_id}"][0][0]["error"]["type"] == "IdConflict"
+def out_of_attempts(row):
+    """Connections dropped three times, or six faults: rare, and FAILED is then the right end."""
+    return row["status"] == "FAILED" and row["outcome"]["error"]["retryable"] and row["attempts"] >= 3
 
-    # Every request's work was done once, but for answers that were lost on the way (drop).
-    calls = {i: n for i, n in bedrock.calls().items() if i in good}
-    lost = sum(model["faulted"].get("drop", 0) for model in bedrock.stats()["models"].values())
-    assert sum(calls.values()) <= len([m for m in good.values() if "converse" in m]) + lost
-    for queue in ("input_queue", "hold_queue", "dlq"):
-        assert aws.depth(queue) == 0, queue
 
-    published = [json.loads(body) for body, _ in aws.drain(alerts)]
-    subjects = count(alert["Subject"] for alert in published)
-    assert any("InternalServerException" in subject for subject in subjects), subjects
-    assert all(len(subject) <= 100 for subject in subjects)
-    assert max(subjects.values()) <= 3, f"alerts are not deduplicated: {subjects}"
-    assert not re.search("Summarise item", json.dumps(published) + process.log.read_text()), "a prompt surfaced"
+def check_good(message, row, results, worked, place):
+    what = f"{message.name} ({message.kind})"
+    assert row["status"] == message.status, f"{what}: {row}"
+    for result, attributes in results:
+        check_result(message, what, row, result, attributes, place)
+    # A request that was sent twice, or failed before, is answered by Bedrock once.
+    assert worked.get(message.key, 0) == (1 if message.status == "SUCCEEDED" else 0), what
+    stored = place.payload(row["request"]["body"]).decode()
+    assert json.loads(stored) == json.loads(message.body), what
+    if message.kind == "odd notation":
+        # Byte for byte, here as at Bedrock: the key above is a hash of the body as it came there.
+        assert stored == message.body, what
+
+
+def check_result(message, what, row, result, attributes, place):
+    sent = message.message
+    model = sent.get("model_id", traffic.NOVA)
+    tenant = sent.get("tenant", "default")
+    priority = sent.get("priority", "normal")
+    expected = {
+        "request_id": message.name,
+        "status": message.status,
+        "tenant": tenant,
+        "model_id": model,
+        "priority": traffic.CLASSES.get(priority, priority),
+    }
+    assert attributes == expected, what
+    assert {name: result[name] for name in ("status", "tenant", "model_id")} == {
+        name: expected[name] for name in ("status", "tenant", "model_id")
+    }, what
+    assert result.get("metadata", {}) == sent.get("metadata", {}), what
+    assert result["attempts"] == row["attempts"] >= 1, what
+    if message.status == "FAILED":
+        retryable = result["error"]["retryable"]
+        assert (result["error"]["type"] == "AccessDeniedException") == (message.kind == "denied") == (not retryable), what
+        return
+    assert result["usage"]["input_tokens"] > 0 and result["latency_ms"] >= 0 and result["cost_usd"] > 0, what
+    if message.kind == "long result":
+        assert "result" not in result and result["result_s3"]["bucket"] == place.outputs["bucket"], what
+        answer = json.loads(place.payload(result["result_s3"]["key"]))
+        assert len(answer["output"]["message"]["content"][0]["text"]) > 200_000, what
+        return
+    answer = result["result"]
+    match message.kind:
+        case "embedding":
+            assert len(answer["embedding"]) == 256, what
+        case "native":
+            assert answer["content"][0]["type"] == "text" and answer["usage"]["output_tokens"] > 0, what
+        case "tool":
+            assert answer["stopReason"] == "tool_use", what
+        case _:
+            assert answer["output"]["message"]["content"][0]["text"], what
+
+
+def check_bad(message, row, results, place):
+    what = f"{message.name} ({message.kind}): {results[0][0]}"
+    assert row["status"] == "REJECTED", what
+    for result, attributes in results:
+        assert result["status"] == attributes["status"] == "REJECTED", what
+        error = result["error"]
+        assert error["field"] == message.field and not error["retryable"], what
+        assert message.field in error["message"] or error["type"] != "InvalidMessage", what
+        assert message.reason in error["message"], what
+    assert place.payload(row["request"]["body"]).decode() == message.text, what
+
+
+def tools_are_untouched(simulator, messages, by_id):
+    """The simulator answers the same bytes with the same tool call: ours must be that one, key order and all."""
+    simulator.change(models={model: {"faults": {"access_denied_403": 0}} for model in (traffic.NOVA, traffic.HAIKU)})
+    for message in messages:
+        for _ in range(20):
+            status, body = simulator.converse(message.message["model_id"], message.body.encode())
+            if status == 200:
+                break
+        assert status == 200, body
+        direct, through = json.loads(body), by_id[message.name][0][0]["result"]
+        call = through["output"]["message"]["content"][0]["toolUse"]
+        assert call["name"] == "look_up_order" and "größe" in call["input"]
+        for part in ("output", "usage", "stopReason"):
+            assert json.dumps(through[part]) == json.dumps(direct[part]), message.name
+
+
+def on_call_heard(notifications):
+    """Each condition is told once, and summed up once at the end."""
+    told = Counter()
+    for envelope, _ in notifications:
+        alert = json.loads(envelope["Message"].strip().splitlines()[-1])
+        told[alert["key"]] += 1
+        assert envelope["Subject"] and "order-" not in envelope["Subject"], envelope
+    denied_key = [key for key in told if "AccessDeniedException" in key]
+    assert len(denied_key) == 1 and len(told) > 1, told
+    assert max(told.values()) <= 2, told
