@@ -14,7 +14,9 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{Region, SdkConfig};
 use aws_sdk_bedrockruntime::Client;
 use aws_sdk_bedrockruntime::config::interceptors::AfterDeserializationInterceptorContextRef;
-use aws_sdk_bedrockruntime::config::{ConfigBag, Intercept, RuntimeComponents, StalledStreamProtectionConfig};
+use aws_sdk_bedrockruntime::config::{
+    ConfigBag, Intercept, ProvideCredentials, RuntimeComponents, StalledStreamProtectionConfig,
+};
 use aws_sdk_bedrockruntime::error::BoxError;
 use aws_sdk_bedrockruntime::primitives::Blob;
 use aws_smithy_types::body::SdkBody;
@@ -27,6 +29,9 @@ use crate::request::{Lane, Operation};
 
 /// The account that is called with the process's own credentials.
 const OWN_ACCOUNT: &str = "default";
+
+/// Longest look for credentials at the start: instance and container services answer within a few seconds.
+const CREDENTIALS_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How Bedrock is called.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +82,25 @@ impl Bedrock {
             }
         }
         Ok(Self { config, settings, clients: Mutex::default() })
+    }
+
+    /// Looks for credentials now, so that a worker without any says so at its start instead of failing request by request.
+    ///
+    /// # Errors
+    /// Permanent, with the provider's reason.
+    pub async fn require_credentials(&self) -> PortResult<()> {
+        if std::env::var_os("AWS_BEARER_TOKEN_BEDROCK").is_some_and(|token| !token.is_empty()) {
+            return Ok(());
+        }
+        let missing = |why: String| PortError::permanent("find AWS credentials to call Bedrock with", why);
+        let Some(provider) = self.config.credentials_provider() else {
+            return Err(missing("no provider is configured".to_owned()));
+        };
+        match tokio::time::timeout(CREDENTIALS_PATIENCE, provider.provide_credentials()).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(missing(error.to_string())),
+            Err(_) => Err(missing(format!("none within {} s", CREDENTIALS_PATIENCE.as_secs()))),
+        }
     }
 
     fn client(&self, region: &str) -> Client {

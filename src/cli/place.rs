@@ -135,7 +135,13 @@ impl Place {
             attempt_timeout: self.config.call_timeout,
             endpoint: self.config.bedrock_endpoint.clone(),
         };
-        Ok(Arc::new(Bedrock::connect(&sdk, settings)?))
+        let bedrock = Bedrock::connect(&sdk, settings)?;
+        bedrock.require_credentials().await.map_err(|error| {
+            Error::Said(format!(
+                "cannot {error}\nSet AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; or try without an account: smoother simulate-bedrock, and --bedrock-endpoint with the URL it prints"
+            ))
+        })?;
+        Ok(Arc::new(bedrock))
     }
 
     /// How long a receive waits: SQS charges per call, the local queue does not.
