@@ -450,6 +450,29 @@ pub struct Row {
     pub outcome: Option<Outcome>,
 }
 
+impl Row {
+    /// The row of a request that nothing has happened to since `at`.
+    #[must_use]
+    pub fn new(request: Request, status: Status, at: Timestamp) -> Self {
+        Self {
+            request,
+            status,
+            attempts: 0,
+            throttles: 0,
+            claims: 0,
+            ticket: None,
+            claim: None,
+            worker: None,
+            queued_at: None,
+            started_at: None,
+            not_before: None,
+            updated_at: at,
+            notes: Vec::new(),
+            outcome: None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -40,35 +40,16 @@ const MAX_NOTES: usize = 20;
 pub fn admit(request: Request) -> (Row, Option<Work>) {
     let work = ready(&request.lane, &request.rank);
     let at = request.received_at;
-    (row(request, Status::Received, at), Some(work))
+    (Row::new(request, Status::Received, at), Some(work))
 }
 
 /// The row of a message that is refused: final from the start.
 #[must_use]
 pub fn reject(request: Request, outcome: Outcome) -> (Row, Option<Work>) {
     let at = outcome.finished_at;
-    let mut row = row(request, Status::Rejected, at);
+    let mut row = Row::new(request, Status::Rejected, at);
     row.outcome = Some(outcome);
     (row, None)
-}
-
-fn row(request: Request, status: Status, at: Timestamp) -> Row {
-    Row {
-        request,
-        status,
-        attempts: 0,
-        throttles: 0,
-        claims: 0,
-        ticket: None,
-        claim: None,
-        worker: None,
-        queued_at: None,
-        started_at: None,
-        not_before: None,
-        updated_at: at,
-        notes: Vec::new(),
-        outcome: None,
-    }
 }
 
 fn ready(lane: &Lane, rank: &str) -> Work {

@@ -73,22 +73,7 @@ pub fn row(id: RequestId, lane: &Lane) -> Row {
         rank: "1#01795252123456#01J".to_owned(),
         received_at: Timestamp(1_795_252_123_456),
     };
-    Row {
-        request,
-        status: Status::Received,
-        attempts: 0,
-        throttles: 0,
-        claims: 0,
-        ticket: None,
-        claim: None,
-        worker: None,
-        queued_at: None,
-        started_at: None,
-        not_before: None,
-        updated_at: Timestamp(1_795_252_123_456),
-        notes: vec![],
-        outcome: None,
-    }
+    Row::new(request, Status::Received, Timestamp(1_795_252_123_456))
 }
 
 /// A finished row in which every field is set, to values that tend to break.

@@ -29,22 +29,7 @@ fn row(id: &str) -> Row {
         rank: "1#5".to_owned(),
         received_at: Timestamp(1),
     };
-    Row {
-        request,
-        status: Status::Received,
-        attempts: 0,
-        throttles: 0,
-        claims: 0,
-        ticket: None,
-        claim: None,
-        worker: None,
-        queued_at: None,
-        started_at: None,
-        not_before: None,
-        updated_at: Timestamp(1),
-        notes: vec![],
-        outcome: None,
-    }
+    Row::new(request, Status::Received, Timestamp(1))
 }
 
 fn ready(row: &Row) -> Work {
