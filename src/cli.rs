@@ -16,8 +16,11 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
+use tracing::Level;
+use tracing_subscriber::filter::{FilterExt, LevelFilter, filter_fn};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::config::Faults;
 use crate::ports::PortError;
@@ -108,16 +111,18 @@ fn fail(error: &Error) -> ExitCode {
 }
 
 /// Logs go to stderr: readable on a terminal, one JSON object a line elsewhere. `SMOOTHER_LOG` sets the level
-/// (`debug`, `warn`, `smoother::pipeline=debug`).
+/// (`debug`, `warn`, `smoother::pipeline=debug`). Of other crates nothing below `info` is ever logged, whatever is asked for:
+/// the SDK's finer logs carry whole requests, and with them prompts.
 fn log_to_stderr(level: LevelFilter) {
-    let filter =
-        EnvFilter::builder().with_default_directive(level.into()).with_env_var("SMOOTHER_LOG").from_env_lossy();
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if std::io::stderr().is_terminal() {
-        logs.with_target(false).init();
+    let asked = EnvFilter::builder().with_default_directive(level.into()).with_env_var("SMOOTHER_LOG").from_env_lossy();
+    let safe = filter_fn(|event| *event.level() <= Level::INFO || event.target().starts_with("smoother"));
+    let logs = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let logs = if std::io::stderr().is_terminal() {
+        logs.with_target(false).boxed()
     } else {
-        logs.json().flatten_event(true).init();
-    }
+        logs.json().flatten_event(true).boxed()
+    };
+    tracing_subscriber::registry().with(logs.with_filter(asked.and(safe))).init();
 }
 
 /// A line for people, on stderr.
@@ -126,10 +131,13 @@ fn say(line: &str) {
     eprintln!("{line}");
 }
 
-/// A line of output, on stdout. A reader that has left (`| head`) ends the command quietly.
+/// A line of output, on stdout. A reader that has left (`| head`) has seen enough: that is no error.
 fn print(text: &str) -> Result<(), Error> {
-    use std::io::Write;
-    writeln!(std::io::stdout(), "{text}").map_err(Error::io("write to stdout"))
+    use std::io::{ErrorKind, Write};
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(Error::io("write to stdout")),
+    }
 }
 
 #[cfg(test)]

@@ -245,8 +245,7 @@ async fn drain(intake: &mut JoinSet<()>, stop: &Stop, grace: Duration) {
 /// Shows that we are alive and what our lanes do; divides quotas and budget by the callers that are.
 async fn beat(fleet: Arc<Fleet>, member: Member, gate: Gate, recorder: Recorder, clock: Clock, max_concurrent: u32) {
     loop {
-        let callers = u32::try_from(fleet.callers()).unwrap_or(u32::MAX);
-        gate.set_share(1.0 / f64::from(callers), max_concurrent.div_ceil(callers));
+        gate.set_share(1.0 / fleet.callers() as f64, fleet.portion(max_concurrent));
         tokio::time::sleep(Fleet::beat_interval()).await;
         let own = Member { lanes: gate.snapshots(), shown_at: clock.now(), ..member.clone() };
         if let Err(error) = fleet.beat(&own).await {

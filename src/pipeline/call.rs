@@ -113,10 +113,13 @@ impl Caller {
             while tasks.try_join_next().is_some() {}
             let room = self.room().saturating_sub(tasks.len());
             if room == 0 {
+                // Until a task ends; without any we have no part of the budget, and look again when the fleet has changed.
                 tokio::select! {
                     () = stop.cancelled() => break,
-                    _ = tasks.join_next() => continue,
+                    Some(_) = tasks.join_next() => {}
+                    () = tokio::time::sleep(Fleet::beat_interval()) => {}
                 }
+                continue;
             }
             let received = intake.next(room.min(RECEIVE), |error| self.context.recorder.port_failed(error)).await;
             let Some(deliveries) = received else { break };
@@ -141,6 +144,9 @@ impl Caller {
 
     /// Messages this replica may have: its part of the calls in flight and of those that stand in line.
     fn room(&self) -> usize {
+        if self.context.gate.load().1 == 0 {
+            return 0;
+        }
         let fleet = self.context.fleet.callers();
         (self.settings.queue_depth_threshold + self.settings.max_concurrent as usize).div_ceil(fleet)
     }

@@ -68,7 +68,8 @@ struct View {
     /// Version last seen of each register, and since when it is so.
     seen: HashMap<String, (u64, Instant)>,
     alive: BTreeSet<String>,
-    callers: usize,
+    /// The live ones that call Bedrock.
+    callers: BTreeSet<String>,
     own_version: u64,
     lease: Option<Lease>,
 }
@@ -106,7 +107,18 @@ impl Fleet {
     /// Live replicas that call Bedrock, this one included; at least 1.
     #[must_use]
     pub fn callers(&self) -> usize {
-        self.view().callers.max(1)
+        self.view().callers.len().max(1)
+    }
+
+    /// This replica's part of `total` things that the live callers share. The parts add up to `total` exactly, so with more
+    /// callers than things some have none.
+    #[must_use]
+    pub fn portion(&self, total: u32) -> u32 {
+        let view = self.view();
+        let count = view.callers.len() as u64;
+        let Some(place) = view.callers.iter().position(|caller| *caller == self.worker) else { return total };
+        let upto = |place: u64| place * u64::from(total) / count.max(1);
+        u32::try_from(upto(place as u64 + 1) - upto(place as u64)).unwrap_or(total)
     }
 
     /// Whether a worker shows signs of life.
@@ -169,14 +181,16 @@ impl Fleet {
             let mut view = self.view();
             let names: BTreeSet<&String> = all.iter().map(|(name, _)| name).collect();
             view.seen.retain(|name, _| names.contains(name) || name == LEASE);
-            let (mut alive, mut callers) = (BTreeSet::new(), 0);
+            let (mut alive, mut callers) = (BTreeSet::new(), BTreeSet::new());
             for (name, register) in &all {
                 let since = observe(&mut view.seen, name, register.version, now);
                 let unchanged = now.saturating_duration_since(since);
                 let worker = name.strip_prefix(MEMBERS).unwrap_or(name);
                 if unchanged < LAPSE || worker == self.worker {
                     let member: Option<Member> = serde_json::from_str(&register.value).ok();
-                    callers += usize::from(member.is_some_and(|m| m.roles.contains(&Role::Call)));
+                    if member.is_some_and(|m| m.roles.contains(&Role::Call)) {
+                        callers.insert(worker.to_owned());
+                    }
                     alive.insert(worker.to_owned());
                 } else if unchanged >= BURY {
                     dead.push((name.clone(), register.version));
@@ -237,4 +251,48 @@ fn observe(seen: &mut HashMap<String, (u64, Instant)>, name: &str, version: u64,
         *entry = (version, now);
     }
     entry.1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fleet_of(callers: &[&str], worker: &str) -> Fleet {
+        let fleet = Fleet::new(Arc::new(NoRegisters), worker.to_owned(), false);
+        fleet.view().callers = callers.iter().map(|c| (*c).to_owned()).collect();
+        fleet
+    }
+
+    struct NoRegisters;
+
+    #[async_trait::async_trait]
+    impl Registers for NoRegisters {
+        async fn read(&self, _: &str) -> PortResult<Option<crate::ports::Register>> {
+            Ok(None)
+        }
+        async fn write(&self, _: &str, _: u64, _: String) -> PortResult<bool> {
+            Ok(false)
+        }
+        async fn remove(&self, _: &str, _: u64) -> PortResult<bool> {
+            Ok(false)
+        }
+        async fn list(&self, _: &str) -> PortResult<Vec<(String, crate::ports::Register)>> {
+            Ok(Vec::new())
+        }
+    }
+
+    #[test]
+    fn portions_add_up_to_the_whole() {
+        let names = ["a", "b", "c", "d", "e", "f", "g"];
+        for count in 1..=names.len() {
+            let callers = names.get(..count).unwrap();
+            for total in [1, 2, 5, 30, 31, 100_000] {
+                let portions: Vec<u32> = callers.iter().map(|name| fleet_of(callers, name).portion(total)).collect();
+                assert_eq!(portions.iter().sum::<u32>(), total, "{count} callers: {portions:?}");
+                let (least, most) = (portions.iter().min().unwrap(), portions.iter().max().unwrap());
+                assert!(most - least <= 1, "{portions:?}");
+            }
+        }
+        assert_eq!(fleet_of(&[], "alone").portion(30), 30);
+    }
 }

@@ -373,3 +373,27 @@ async fn what_was_finished_but_not_told_is_told_from_the_dead_letter_queue() {
     assert_eq!(rig.results().await["untold"][0]["status"], "SUCCEEDED");
     assert_eq!(rig.local.ports.dead.depth().await.unwrap().visible, 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn another_plans_within_ten_seconds_of_the_planners_death() {
+    let rig = Rig::new().await;
+    let (first, second) =
+        (rig.worker("first", |s| s.until_idle = false), rig.worker("second", |s| s.until_idle = false));
+    let stop = Stop::default();
+    let death = async {
+        assert!(tokio::time::timeout(seconds(5), first.run(Stop::default())).await.is_err());
+        rig.send(&[request("orphan", "orphan")]).await;
+        tokio::time::sleep(seconds(15)).await;
+        stop.intake.cancel();
+    };
+    let survivor = async {
+        // Later, so that the first one leads.
+        tokio::time::sleep(seconds(1)).await;
+        second.run(stop.clone()).await;
+    };
+    tokio::join!(death, survivor);
+    let row = rig.row("orphan").await;
+    assert_eq!(row.status, Status::Succeeded);
+    let waited = row.queued_at.unwrap().since(row.request.received_at);
+    assert!(waited > seconds(3) && waited <= seconds(10), "planned after {waited:?}");
+}

@@ -41,7 +41,7 @@ impl Gate {
     /// A gate for one process that has `budget` calls in flight at most. [`Gate::run`] must run for it to admit anything.
     #[must_use]
     pub fn new(budget: u32) -> Self {
-        let state = State { lanes: HashMap::new(), share: 1.0, budget: budget.max(1), in_flight: 0, arrivals: 0 };
+        let state = State { lanes: HashMap::new(), share: 1.0, budget, in_flight: 0, arrivals: 0 };
         Self(Arc::new(Shared { state: Mutex::new(state), wake: Notify::new() }))
     }
 
@@ -49,7 +49,7 @@ impl Gate {
     pub fn set_share(&self, share: f64, budget: u32) {
         let now = Instant::now();
         let mut state = self.0.lock();
-        state.budget = budget.max(1);
+        state.budget = budget;
         if (state.share - share).abs() > 1e-9 {
             state.share = share;
             for lane in state.lanes.values_mut() {
