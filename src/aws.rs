@@ -20,6 +20,7 @@ pub mod sqs;
 mod test_server;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_config::SdkConfig;
 
@@ -41,6 +42,10 @@ pub struct Settings {
     pub hold_queue_url: String,
     /// The hold queue's dead-letter queue.
     pub dlq_url: String,
+    /// How long a received input message stays invisible; `None` for the queue's default.
+    pub input_visibility: Option<Duration>,
+    /// How long a received hold message stays invisible; `None` for the queue's default.
+    pub hold_visibility: Option<Duration>,
     /// The requests table's name; registers live in it too.
     pub requests_table: String,
     /// The reporting table's name.
@@ -86,12 +91,14 @@ pub fn connect_with(config: &SdkConfig, settings: &Settings, clock: Clock) -> Po
         return Err(PortError::permanent("aws settings", why));
     }
     let clients = Clients::new(config);
-    let queue = |url: &str| -> Arc<dyn Queue> { Arc::new(sqs::SqsQueue::new(clients.sqs.clone(), url)) };
+    let queue = |url: &str, visibility| -> Arc<dyn Queue> {
+        Arc::new(sqs::SqsQueue::new(clients.sqs.clone(), url).with_visibility(visibility))
+    };
     Ok(Ports {
-        input: queue(&settings.input_queue_url),
-        hold: queue(&settings.hold_queue_url),
-        dead: queue(&settings.dlq_url),
-        results: queue(&settings.results_queue_url),
+        input: queue(&settings.input_queue_url, settings.input_visibility),
+        hold: queue(&settings.hold_queue_url, settings.hold_visibility),
+        dead: queue(&settings.dlq_url, None),
+        results: queue(&settings.results_queue_url, None),
         ledger: Arc::new(dynamodb_ledger::DynamoLedger::new(
             clients.dynamodb.clone(),
             &settings.requests_table,

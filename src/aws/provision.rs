@@ -50,6 +50,8 @@ impl Provisioned {
             results_queue_url: self.results_queue_url.clone(),
             hold_queue_url: self.hold_queue_url.clone(),
             dlq_url: self.dlq_url.clone(),
+            input_visibility: None,
+            hold_visibility: None,
             requests_table: self.requests_table.clone(),
             reporting_table: self.reporting_table.clone(),
             bucket: self.bucket.clone(),

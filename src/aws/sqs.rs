@@ -34,6 +34,8 @@ pub struct SqsQueue {
     client: Client,
     url: String,
     label: String,
+    /// Of received messages; `None` leaves it to the queue.
+    visibility: Option<i32>,
 }
 
 impl SqsQueue {
@@ -41,7 +43,14 @@ impl SqsQueue {
     #[must_use]
     pub fn new(client: Client, url: &str) -> Self {
         let label = url.rsplit('/').next().unwrap_or(url).to_owned();
-        Self { client, url: url.to_owned(), label }
+        Self { client, url: url.to_owned(), label, visibility: None }
+    }
+
+    /// The same with a visibility timeout of its own for what is received, whatever the queue's default is: whoever
+    /// extends it must know how soon.
+    #[must_use]
+    pub fn with_visibility(self, visibility: Option<Duration>) -> Self {
+        Self { visibility: visibility.map(|d| whole_seconds(d, MAX_VISIBILITY)), ..self }
     }
 
     async fn receive_once(&self, max: usize, wait: Duration) -> PortResult<Vec<Delivery>> {
@@ -52,6 +61,7 @@ impl SqsQueue {
             .queue_url(&self.url)
             .max_number_of_messages(max)
             .wait_time_seconds(whole_seconds(wait, MAX_WAIT))
+            .set_visibility_timeout(self.visibility)
             .message_attribute_names("All")
             .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
             .send()

@@ -103,6 +103,8 @@ impl PlaceArgs {
             results_queue_url: resources.results_queue_url,
             hold_queue_url: resources.hold_queue_url,
             dlq_url: resources.dlq_url,
+            input_visibility: Some(config.input_visibility),
+            hold_visibility: Some(config.hold_visibility),
             requests_table: resources.requests_table,
             reporting_table: resources.reporting_table,
             bucket: resources.bucket,

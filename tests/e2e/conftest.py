@@ -71,14 +71,14 @@ def bedrock(binary, processes):
 
 @pytest.fixture
 def aws(binary, processes, emulator):
-    """Makes places on AWS: aws(visibility of the queues in seconds)."""
-    return lambda visibility=None: AwsPlace(binary, processes, emulator, visibility)
+    """Makes places on AWS."""
+    return lambda: AwsPlace(binary, processes, emulator)
 
 
 @pytest.fixture
 def local(binary, processes, tmp_path):
     """Makes a place in a directory."""
-    return lambda visibility=None: LocalPlace(binary, processes, tmp_path / "data")
+    return lambda: LocalPlace(binary, processes, tmp_path / "data")
 
 
 @pytest.fixture

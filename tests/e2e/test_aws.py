@@ -87,7 +87,7 @@ def test_a_thousand_mixed_requests(aws, bedrock, worker, tmp_path):
         results.extend(place.take_results())
         return len({result["request_id"] for result, _ in results}) >= len(goods) + len(bads) + len(rivals)
 
-    wait_for("a result of every request", all_there, 150, every=0.2)
+    wait_for("a result of every request", all_there, 240, every=0.2)
     assert processes[0].ended(30) == 0
     results.extend(place.take_results(wait=1))
     assert not any(place.depths().values()), place.depths()

@@ -41,7 +41,7 @@ def test_from_a_file_to_a_file(place, config, bedrock, worker, smoother, tmp_pat
     good = [message(n) for n in range(REQUESTS)]
     spoilt = [*good[:3], {**message(90), "priority": 11}, *good[3:]]
     refused = command("submit", lines(tmp_path / "spoilt.jsonl", spoilt), code=1)
-    assert "spoilt.jsonl:4: priority" in refused.log() and "nothing was sent" in refused.log() and "found 11" in refused.log()
+    assert "spoilt.jsonl line 4: priority" in refused.log() and "nothing was sent" in refused.log() and "found 11" in refused.log()
     assert json.loads(command("status", "--json").out())["queues"]["input"]["visible"] == 0
 
     sent = json.loads(command("submit", lines(tmp_path / "good.jsonl", good), "--json").out())

@@ -32,7 +32,7 @@ def client(service, endpoint):
 class AwsPlace:
     """What `smoother init` made under a prefix of its own; boto3 is the producer and the consumer."""
 
-    def __init__(self, binary, processes, emulator, visibility=None):
+    def __init__(self, binary, processes, emulator):
         self.emulator = emulator
         self.prefix = f"t{uuid.uuid4().hex[:10]}"
         base = {"AWS_ENDPOINT_URL": emulator, **CREDENTIALS}
@@ -48,11 +48,6 @@ class AwsPlace:
         self.outputs = json.loads(again.out())
         for service in ("sqs", "dynamodb", "s3", "sns", "cloudwatch"):
             setattr(self, service, client(service, emulator))
-        if visibility:
-            for name in ("input_queue_url", "hold_queue_url"):
-                self.sqs.set_queue_attributes(
-                    QueueUrl=self.outputs[name], Attributes={"VisibilityTimeout": str(visibility)}
-                )
 
     def send(self, messages):
         """Sends texts, or (text, attributes); answers with their SQS message ids in order."""
