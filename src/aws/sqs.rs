@@ -281,6 +281,21 @@ impl Queue for SqsQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aws::clients::{Clients, emulator_config};
+    use crate::aws::test_server::{Server, json};
+
+    #[tokio::test]
+    async fn received_messages_stay_invisible_for_as_long_as_configured() {
+        let nothing = || json(200, &serde_json::json!({}));
+        let server = Server::saying(vec![nothing(), nothing()]).await;
+        let client = Clients::new(&emulator_config(&server.url, "us-east-1").unwrap()).sqs;
+        let queue = SqsQueue::new(client, &format!("{}/1/q", server.url));
+        queue.receive(1, Duration::ZERO).await.unwrap();
+        let own = queue.with_visibility(Some(Duration::from_millis(4500)));
+        own.receive(1, Duration::ZERO).await.unwrap();
+        let asked: Vec<_> = server.script().asked.iter().map(|a| a.json()["VisibilityTimeout"].clone()).collect();
+        assert_eq!(asked, [serde_json::Value::Null, 5.into()]);
+    }
 
     #[test]
     fn waits_are_rounded_up_and_capped() {
