@@ -63,11 +63,11 @@ impl Provisioned {
     }
 }
 
-/// Creates or completes everything under `prefix` and waits until it can be used.
+/// Creates or completes everything under `prefix` and waits until it can be used. Bodies are kept for `retention_days`.
 ///
 /// # Errors
 /// What could not be created, and why; a repeat goes on from there.
-pub async fn init(config: &SdkConfig, prefix: &str) -> PortResult<Provisioned> {
+pub async fn init(config: &SdkConfig, prefix: &str, retention_days: u32) -> PortResult<Provisioned> {
     check_prefix(prefix)?;
     let names = Names::new(prefix);
     let clients = Clients::new(config);
@@ -77,7 +77,7 @@ pub async fn init(config: &SdkConfig, prefix: &str) -> PortResult<Provisioned> {
         Box::pin(queues::create_all(&clients.sqs, &names)),
         Box::pin(tables::create(&clients.dynamodb, tables::requests(&names.requests_table)?)),
         Box::pin(tables::create(&clients.dynamodb, tables::reporting(&names.reporting_table)?)),
-        Box::pin(bucket::create(&clients.s3, &bucket, region)),
+        Box::pin(bucket::create(&clients.s3, &bucket, region, retention_days)),
         create_topic(&clients.sns, &names.topic),
     );
     let queues = queues?;

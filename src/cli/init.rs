@@ -29,7 +29,9 @@ pub struct Args {
 pub async fn init(args: Args) -> Done {
     let config = args.config.load()?.config;
     let sdk = clients::sdk_config(&config.aws_region).await?;
-    let made = provision::init(&sdk, &args.prefix).await.map_err(|error| explain(error, sdk.endpoint_url()))?;
+    let made = provision::init(&sdk, &args.prefix, config.retention_days)
+        .await
+        .map_err(|error| explain(error, sdk.endpoint_url()))?;
     let outputs = outputs(&made)?;
     if args.json {
         print(&serde_json::to_string_pretty(&made).unwrap_or_default())?;

@@ -103,7 +103,7 @@ async fn config() -> SdkConfig {
 pub async fn fixture() -> Fixture {
     let config = config().await;
     let prefix = format!("case-{}", PREFIXES.fetch_add(1, Ordering::Relaxed));
-    let provisioned = provision::init(&config, &prefix).await.unwrap();
+    let provisioned = provision::init(&config, &prefix, 30).await.unwrap();
     let clients = clients::Clients::new(&config);
     // The real visibility timeout is longer than a test should wait.
     clients
@@ -130,14 +130,14 @@ pub async fn fixture() -> Fixture {
 async fn provisioning_again_changes_nothing_and_repairs_what_drifted() {
     let config = config().await;
     let prefix = format!("twice-{}", PREFIXES.fetch_add(1, Ordering::Relaxed));
-    let first = provision::init(&config, &prefix).await.unwrap();
+    let first = provision::init(&config, &prefix, 30).await.unwrap();
     assert_eq!(first.requests_table, format!("{prefix}-requests"));
     assert!(first.bucket.starts_with(&format!("{prefix}-bedrock-calls-")), "{}", first.bucket);
     let sqs = clients::Clients::new(&config).sqs;
     let drift = sqs.set_queue_attributes().queue_url(&first.input_queue_url);
     drift.attributes(QueueAttributeName::VisibilityTimeout, "7").send().await.unwrap();
 
-    assert_eq!(provision::init(&config, &prefix).await.unwrap(), first);
+    assert_eq!(provision::init(&config, &prefix, 30).await.unwrap(), first);
 
     for (url, receives) in
         [(&first.input_queue_url, Some("5")), (&first.hold_queue_url, Some("3")), (&first.dlq_url, None)]
@@ -151,6 +151,10 @@ async fn provisioning_again_changes_nothing_and_repairs_what_drifted() {
         let found = redrive.map(|policy| policy["maxReceiveCount"].to_string().replace('"', ""));
         assert_eq!(found.as_deref(), receives, "{url}");
     }
+    let s3 = clients::Clients::new(&config).s3;
+    let lifecycle = s3.get_bucket_lifecycle_configuration().bucket(&first.bucket).send().await.unwrap();
+    let days: Vec<_> = lifecycle.rules().iter().map(|rule| rule.expiration().and_then(|e| e.days())).collect();
+    assert_eq!(days, [Some(30)], "bodies are deleted with the rows that name them");
 }
 
 #[tokio::test]
@@ -174,7 +178,7 @@ async fn a_strangers_table_is_not_taken_over() {
         .send()
         .await
         .unwrap();
-    let error = provision::init(&config, &prefix).await.unwrap_err();
+    let error = provision::init(&config, &prefix, 30).await.unwrap_err();
     assert!(!error.retryable && error.to_string().contains("choose another prefix"), "{error}");
 }
 
@@ -182,7 +186,7 @@ async fn a_strangers_table_is_not_taken_over() {
 async fn an_alert_reaches_the_topics_subscribers() {
     let config = config().await;
     let prefix = format!("alert-{}", PREFIXES.fetch_add(1, Ordering::Relaxed));
-    let provisioned = provision::init(&config, &prefix).await.unwrap();
+    let provisioned = provision::init(&config, &prefix, 30).await.unwrap();
     let clients = clients::Clients::new(&config);
     let queue = &provisioned.results_queue_url;
     let call = clients.sqs.get_queue_attributes().queue_url(queue).attribute_names(QueueAttributeName::QueueArn);

@@ -1,10 +1,11 @@
-//! The payload bucket: private, encrypted, TLS only.
+//! The payload bucket: private, encrypted, TLS only; bodies are deleted when the rows that name them are.
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{BuildError, SdkError};
 use aws_sdk_s3::types::{
-    BucketLocationConstraint, CreateBucketConfiguration, PublicAccessBlockConfiguration, ServerSideEncryption,
-    ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration, ServerSideEncryptionRule,
+    AbortIncompleteMultipartUpload, BucketLifecycleConfiguration, BucketLocationConstraint, CreateBucketConfiguration,
+    ExpirationStatus, LifecycleExpiration, LifecycleRule, LifecycleRuleFilter, PublicAccessBlockConfiguration,
+    ServerSideEncryption, ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration, ServerSideEncryptionRule,
 };
 use serde_json::json;
 
@@ -12,8 +13,8 @@ use super::tolerate;
 use crate::aws::errors::port_error;
 use crate::ports::{PortError, PortResult};
 
-/// Creates or completes the bucket `name` in `region`.
-pub async fn create(client: &Client, name: &str, region: &str) -> PortResult<()> {
+/// Creates or completes the bucket `name` in `region`, whose objects are kept for so many days.
+pub async fn create(client: &Client, name: &str, region: &str, retention_days: u32) -> PortResult<()> {
     let what = format!("s3 create bucket {name}");
     // us-east-1 is S3's default and may not be named.
     let location = (region != "us-east-1").then(|| {
@@ -27,6 +28,7 @@ pub async fn create(client: &Client, name: &str, region: &str) -> PortResult<()>
     tolerate(block_public_access(client, name).await);
     tolerate(encrypt(client, name).await);
     tolerate(require_tls(client, name).await);
+    tolerate(expire(client, name, retention_days).await);
     Ok(())
 }
 
@@ -67,4 +69,24 @@ async fn require_tls(client: &Client, name: &str) -> PortResult<()> {
     });
     let call = client.put_bucket_policy().bucket(name).policy(policy.to_string());
     call.send().await.map(drop).map_err(|e| port_error(format!("s3 require TLS of {name}"), &e))
+}
+
+/// One rule for everything in the bucket: a body without its row is of no use to anybody.
+async fn expire(client: &Client, name: &str, days: u32) -> PortResult<()> {
+    let what = format!("s3 set the lifecycle of {name}");
+    let configuration = || {
+        let rule = LifecycleRule::builder()
+            .id("retention")
+            .status(ExpirationStatus::Enabled)
+            .filter(LifecycleRuleFilter::builder().prefix("").build())
+            .expiration(LifecycleExpiration::builder().days(i32::try_from(days).unwrap_or(i32::MAX)).build())
+            .abort_incomplete_multipart_upload(
+                AbortIncompleteMultipartUpload::builder().days_after_initiation(1).build(),
+            )
+            .build()?;
+        BucketLifecycleConfiguration::builder().rules(rule).build()
+    };
+    let configuration = configuration().map_err(|e: BuildError| PortError::permanent(&what, e))?;
+    let call = client.put_bucket_lifecycle_configuration().bucket(name).lifecycle_configuration(configuration);
+    call.send().await.map(drop).map_err(|e| port_error(what, &e))
 }
