@@ -238,9 +238,11 @@ impl Ingest {
         match self.read(delivery, now).await {
             Ok((submission, request)) => {
                 let body = submission.body;
+                // Apart for every message: a repeat in another notation must not replace the bytes of the first.
+                let name = hex_digest(format!("{} {}", request.message_id, request.content_hash).as_bytes());
                 let payload = retry::until_done(
                     |e| self.recorder.port_failed(e),
-                    || self.payloads.put(PutKind::Request, &request.id, short(&request.content_hash), body.clone()),
+                    || self.payloads.put(PutKind::Request, &request.id, short(&name), body.clone()),
                 )
                 .await;
                 Examined::Admit(Box::new(lifecycle::admit(Request { body: payload, ..request })))

@@ -108,6 +108,21 @@ async fn a_repeat_is_acknowledged_and_a_conflict_rejected() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_repeat_in_another_notation_leaves_the_first_as_it_was() {
+    let rig = Rig::new().await;
+    let spaced = r#"{ "messages": [ {"role": "user", "content": [ {"text": "same"} ] } ] }"#;
+    let dense = r#"{"messages":[{"role":"user","content":[{"text":"same"}]}]}"#;
+    for body in [spaced, dense] {
+        let body = format!(r#"{{"request_id": "twice", "model_id": "{NOVA}", "converse": {body}}}"#);
+        rig.local.ports.input.send(vec![Outgoing { body, ..Outgoing::default() }]).await.remove(0).unwrap();
+    }
+    rig.run().await;
+    let stored = rig.local.ports.payloads.get(&rig.row("twice").await.request.body).await.unwrap().unwrap();
+    assert_eq!(stored, spaced);
+    assert_eq!(rig.model.calls_of("same"), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn passing_faults_are_retried_and_final_ones_end() {
     use CallErrorClass::{Final, Server, ThrottledTokens, Transport, Unavailable};
     let rig = Rig::new().await;
