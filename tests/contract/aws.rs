@@ -153,7 +153,7 @@ async fn provisioning_again_changes_nothing_and_repairs_what_drifted() {
     }
     let s3 = clients::Clients::new(&config).s3;
     let lifecycle = s3.get_bucket_lifecycle_configuration().bucket(&first.bucket).send().await.unwrap();
-    let days: Vec<_> = lifecycle.rules().iter().map(|rule| rule.expiration().and_then(|e| e.days())).collect();
+    let days: Vec<_> = lifecycle.rules().iter().map(|rule| rule.expiration().unwrap().days()).collect();
     assert_eq!(days, [Some(30)], "bodies are deleted with the rows that name them");
 }
 
