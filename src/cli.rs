@@ -56,7 +56,7 @@ enum Command {
 /// What ends a command early. Printed once, by [`main`].
 #[derive(Debug, thiserror::Error)]
 enum Error {
-    #[error("the configuration is not right:\n{0}")]
+    #[error("{0}")]
     Config(#[from] Faults),
     #[error("cannot {0}")]
     Port(#[from] PortError),

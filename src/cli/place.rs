@@ -92,11 +92,9 @@ impl PlaceArgs {
         if let Some(dir) = &self.local {
             return open_local(dir.clone(), config, clock).await;
         }
-        let resources = config.require_aws().map_err(|faults| {
-            Error::Said(format!(
-                "the configuration is not right:\n{faults}\nTo work on this machine without AWS: --local DIR"
-            ))
-        })?;
+        let resources = config
+            .require_aws()
+            .map_err(|faults| Error::Said(format!("{faults}\nTo work on this machine without AWS: --local DIR")))?;
         let settings = aws::Settings {
             region: config.aws_region.clone(),
             input_queue_url: resources.input_queue_url,
