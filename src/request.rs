@@ -145,6 +145,12 @@ impl Lane {
     pub fn model(&self) -> ModelId {
         ModelId(self.0.splitn(3, ':').nth(2).unwrap_or_default().to_owned())
     }
+
+    /// Whether both draw on what an account may use in a Region over all models.
+    #[must_use]
+    pub fn shares_account_with(&self, other: &Self) -> bool {
+        self.0.splitn(3, ':').take(2).eq(other.0.splitn(3, ':').take(2))
+    }
 }
 
 /// Urgency from 0 (first) to 9 (last). The names stand for 0, 2, 5, 7 and 9.

@@ -41,7 +41,7 @@ impl Policy {
         let allowed = match error.class {
             // Throttles are the lane's business: it pauses, and the request keeps its place.
             CallErrorClass::ThrottledRequests | CallErrorClass::ThrottledTokens => return Next::Again(Duration::ZERO),
-            CallErrorClass::ThrottledDay => {
+            CallErrorClass::ThrottledDay | CallErrorClass::ThrottledAccountDay => {
                 return Next::Defer(error.retry_after.unwrap_or(SLOW_DELAY).max(SLOW_DELAY));
             }
             CallErrorClass::NotReady | CallErrorClass::Unavailable | CallErrorClass::Server => self.max_attempts,
@@ -69,6 +69,7 @@ pub fn is_retryable(class: CallErrorClass) -> bool {
         CallErrorClass::ThrottledRequests
         | CallErrorClass::ThrottledTokens
         | CallErrorClass::ThrottledDay
+        | CallErrorClass::ThrottledAccountDay
         | CallErrorClass::NotReady
         | CallErrorClass::Unavailable
         | CallErrorClass::Server

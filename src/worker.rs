@@ -14,7 +14,7 @@ use crate::pipeline::alerter::{self, Alerter};
 use crate::pipeline::call::{self, Caller};
 use crate::pipeline::fleet::{Fleet, Member, Role};
 use crate::pipeline::ingest::{self, Ingest};
-use crate::pipeline::pace::Gate;
+use crate::pipeline::pace::{Gate, Grant};
 use crate::pipeline::plan::{self, Planner};
 use crate::pipeline::record::{self, Recorder};
 use crate::pipeline::tally::Tally;
@@ -69,7 +69,7 @@ impl Worker {
     /// A worker on these ports.
     #[must_use]
     pub fn new(ports: Ports, model: Arc<dyn Model>, catalog: Arc<Catalog>, clock: Clock, settings: Settings) -> Self {
-        let gate = Gate::new(settings.call.max_concurrent);
+        let gate = Gate::in_fleet();
         Self { ports, model, catalog, clock, settings, gate, tally: Arc::default() }
     }
 
@@ -245,8 +245,14 @@ async fn drain(intake: &mut JoinSet<()>, stop: &Stop, grace: Duration) {
 /// Shows that we are alive and what our lanes do; divides quotas and budget by the callers that are.
 async fn beat(fleet: Arc<Fleet>, member: Member, gate: Gate, recorder: Recorder, clock: Clock, max_concurrent: u32) {
     loop {
-        gate.set_share(1.0 / fleet.callers() as f64, fleet.portion(max_concurrent));
-        tokio::time::sleep(Fleet::beat_interval()).await;
+        let rate = 1.0 / fleet.callers() as f64;
+        let grant = Grant { rate, room: rate, calls: None };
+        let grants = gate.demands().into_iter().map(|(lane, ..)| (lane, grant)).collect();
+        gate.set_grants(grants, fleet.portion(max_concurrent));
+        tokio::select! {
+            () = tokio::time::sleep(Fleet::beat_interval()) => {}
+            () = gate.lane_opened() => continue,
+        }
         let own = Member { lanes: gate.snapshots(), shown_at: clock.now(), ..member.clone() };
         if let Err(error) = fleet.beat(&own).await {
             recorder.port_failed(&error);

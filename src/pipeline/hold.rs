@@ -23,6 +23,9 @@ pub struct HoldMessage {
     pub rank: String,
     /// What it is expected to use.
     pub estimate: Estimate,
+    /// Requests of one use case have answers of about one length.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub use_case: Option<String>,
     /// No call is started after this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,

@@ -8,17 +8,22 @@
 //! One [`Gate`] per process, one dispatcher task in it, one lane state per Bedrock quota. The design and the figures
 //! behind the constants are the project's pacing study; each constant names its reason where it stands.
 
+mod factor;
 mod gate;
 mod lane;
+mod learned;
 mod log;
 mod meter;
 mod pauses;
+mod snapshot;
 mod spacing;
 
 pub use gate::{Gate, Paused, Permit};
-pub use lane::LaneSnapshot;
+pub use snapshot::LaneSnapshot;
 
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::ports::model::CallErrorClass;
 use crate::request::{Estimate, Lane, Usage};
@@ -36,6 +41,51 @@ pub struct LaneLimits {
     pub max_concurrent: Option<u32>,
 }
 
+/// This process's part of what the fleet may use of a lane.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Grant {
+    /// Share of the requests and tokens a minute, 0 to 1.
+    pub rate: f64,
+    /// Share of the tokens that may be reserved at a time, 0 to 1.
+    pub room: f64,
+    /// Calls in flight, where the lane's are limited.
+    pub calls: Option<u32>,
+}
+
+impl Grant {
+    /// Everything; a limit on calls in flight is then the lane's own.
+    pub const WHOLE: Self = Self { rate: 1.0, room: 1.0, calls: None };
+    /// Nothing.
+    pub const NONE: Self = Self { rate: 0.0, room: 0.0, calls: Some(0) };
+}
+
+/// What this process could use of a lane now.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Demand {
+    /// Minutes of the lane's whole quota that wait here or are in flight.
+    pub rate: f64,
+    /// Share of the tokens that may be reserved at a time: in flight, and the best-ranked waiter's.
+    pub room: f64,
+    /// Calls in flight and waiters.
+    pub calls: u32,
+}
+
+/// What a lane has learned from throttles. Replicas tell each other, and a restarted one takes it over. Times are
+/// durations, so that no clocks are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Adaptation {
+    /// Throttle episodes so far, fleet-wide: more is newer.
+    pub episodes: u64,
+    /// Share of the tokens a minute that may be used.
+    pub token_factor: f64,
+    /// Share of the requests a minute that may be used.
+    pub request_factor: f64,
+    /// For how much longer the minute log bounds admission, seconds.
+    pub log_engaged_s: f64,
+    /// For how much longer the day's tokens are taken for used up, seconds.
+    pub day_pause_s: f64,
+}
+
 /// A wish to call.
 #[derive(Clone, Debug)]
 pub struct Ask {
@@ -49,6 +99,8 @@ pub struct Ask {
     pub urgent: bool,
     /// What it is expected to use.
     pub estimate: Estimate,
+    /// Requests of one kind (a use case, say) have answers of about one length, which is learned.
+    pub kind: Option<String>,
 }
 
 /// How a permit was used.

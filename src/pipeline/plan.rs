@@ -331,6 +331,7 @@ impl Planner {
                     lane: row.request.lane.clone(),
                     rank: row.request.rank.clone(),
                     estimate: row.request.estimate,
+                    use_case: row.request.use_case.clone(),
                     deadline: row.request.deadline,
                     overdue,
                 };

@@ -107,9 +107,7 @@ impl Tally {
             c.add("BedrockCalls", lane(), Unit::Count, 1.0);
             match failure {
                 None => {}
-                Some(
-                    CallErrorClass::ThrottledRequests | CallErrorClass::ThrottledTokens | CallErrorClass::ThrottledDay,
-                ) => {
+                Some(class) if class.is_throttle() => {
                     c.total.throttled += 1;
                     c.add("ThrottledCalls", lane(), Unit::Count, 1.0);
                 }

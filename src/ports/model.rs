@@ -38,6 +38,8 @@ pub enum CallErrorClass {
     ThrottledTokens,
     /// 429, too many tokens per day.
     ThrottledDay,
+    /// 429, too many tokens per day of all models of the account together.
+    ThrottledAccountDay,
     /// 429 of a model that is still loading: not a quota signal.
     NotReady,
     /// 503, 529: capacity, not quota.
@@ -50,6 +52,20 @@ pub enum CallErrorClass {
     Transport,
     /// 400, 403, 404 and everything unknown: the same call would fail again.
     Final,
+}
+
+impl CallErrorClass {
+    /// A minute's quota was exceeded.
+    #[must_use]
+    pub fn is_minute_throttle(self) -> bool {
+        matches!(self, Self::ThrottledRequests | Self::ThrottledTokens)
+    }
+
+    /// Any quota was exceeded: Bedrock took nothing and bills nothing.
+    #[must_use]
+    pub fn is_throttle(self) -> bool {
+        self.is_minute_throttle() || matches!(self, Self::ThrottledDay | Self::ThrottledAccountDay)
+    }
 }
 
 /// A failed call.

@@ -368,6 +368,7 @@ async fn what_was_finished_but_not_told_is_told_from_the_dead_letter_queue() {
         lane: request.lane.clone(),
         rank: request.rank.clone(),
         estimate: request.estimate,
+        use_case: None,
         deadline: None,
         overdue,
     };

@@ -156,7 +156,11 @@ fn by_status(refusal: &Refusal<'_>) -> CallErrorClass {
 fn throttled(message: &str) -> CallErrorClass {
     let message = message.to_ascii_lowercase();
     if message.contains("per day") || message.contains("daily") {
-        CallErrorClass::ThrottledDay
+        if ["account", "all models", "cross-model", "cross model"].iter().any(|wide| message.contains(wide)) {
+            CallErrorClass::ThrottledAccountDay
+        } else {
+            CallErrorClass::ThrottledDay
+        }
     } else if message.contains("token") {
         CallErrorClass::ThrottledTokens
     } else {

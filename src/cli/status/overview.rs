@@ -249,6 +249,10 @@ pub mod fixture {
             tpm_used: None,
             input_ratio: 1.0,
             typical_output: None,
+            typical_outputs: BTreeMap::new(),
+            request_factor: 1.0,
+            background: None,
+            log_engaged: false,
         }
     }
 

@@ -122,6 +122,7 @@ impl Caller {
             rank: message.rank.clone(),
             urgent: rank::is_urgent(&message.rank),
             estimate: message.estimate,
+            kind: message.use_case.clone(),
         };
         let admitted = self.context.gate.admit(ask);
         let admitted = match message.deadline {
@@ -212,11 +213,7 @@ impl Caller {
     }
 
     fn note_failure(&self, message: &HoldMessage, error: &CallError, calls: &mut Calls) {
-        let throttled = matches!(
-            error.class,
-            CallErrorClass::ThrottledRequests | CallErrorClass::ThrottledTokens | CallErrorClass::ThrottledDay
-        );
-        if throttled {
+        if error.class.is_throttle() {
             calls.throttles += 1;
         } else {
             calls.attempts += 1;
@@ -312,6 +309,9 @@ fn consequence(class: CallErrorClass) -> &'static str {
     match class {
         CallErrorClass::ThrottledRequests | CallErrorClass::ThrottledTokens => {
             "Impact: the lane pauses for seconds and then uses less; nothing is lost. Likely causes: other traffic on the same account, or a configured quota above the real one."
+        }
+        CallErrorClass::ThrottledAccountDay => {
+            "Impact: all models of this account and Region pause; their requests wait. Likely cause: the account's tokens per day over all models are used up. Ask for more in Service Quotas or move work to another account."
         }
         CallErrorClass::ThrottledDay => {
             "Impact: the lane pauses; its requests wait. Likely cause: the day's token quota is used up. Ask for more in Service Quotas or move work to another model."

@@ -20,12 +20,12 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// An empty meter that refills at `per_minute` tokens a minute.
-    pub fn new(per_minute: f64, now: Instant) -> Self {
-        Self { level: 0.0, per_second: per_minute / 60.0, at: now }
+    /// An empty meter that does not refill before [`Meter::set_rate`].
+    pub fn new(now: Instant) -> Self {
+        Self { level: 0.0, per_second: 0.0, at: now }
     }
 
-    /// Changes the refill rate from now on; what was saved at the old rate stays.
+    /// Sets the refill rate from now on, tokens a minute; what was saved at the old rate stays.
     pub fn set_rate(&mut self, per_minute: f64, now: Instant) {
         self.refill(now);
         self.per_second = per_minute / 60.0;
@@ -97,10 +97,16 @@ mod tests {
 
     use super::*;
 
+    fn metered(per_minute: f64, now: Instant) -> Meter {
+        let mut meter = Meter::new(now);
+        meter.set_rate(per_minute, now);
+        meter
+    }
+
     #[tokio::test(start_paused = true)]
     async fn starts_empty_and_saves_ten_seconds_at_most() {
         let start = Instant::now();
-        let mut meter = Meter::new(6_000.0, start);
+        let mut meter = metered(6_000.0, start);
         assert!(meter.level(start).abs() < 1e-9);
         assert!((meter.level(start + Duration::from_secs(1)) - 100.0).abs() < 1e-6);
         assert!((meter.level(start + Duration::from_hours(1)) - 1_000.0).abs() < 1e-6);
@@ -109,7 +115,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn credit_survives_the_cap_and_debt_is_paid_by_time() {
         let start = Instant::now();
-        let mut meter = Meter::new(6_000.0, start);
+        let mut meter = metered(6_000.0, start);
         meter.give_back(5_000.0, start);
         assert!((meter.level(start + Duration::from_mins(1)) - 5_000.0).abs() < 1e-6);
         meter.take(6_000.0, start + Duration::from_mins(1));
@@ -123,7 +129,7 @@ mod tests {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
             runtime.block_on(async {
                 let start = Instant::now();
-                let mut meter = Meter::new(12_000.0, start);
+                let mut meter = metered(12_000.0, start);
                 let (mut now, mut kept) = (start, 0.0);
                 for (ms, want, used) in steps {
                     now += Duration::from_millis(ms);

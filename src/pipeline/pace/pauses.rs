@@ -1,4 +1,4 @@
-//! What a lane does when Bedrock pushes back: pause, probe, and use less.
+//! What a lane does when Bedrock pushes back: pause, then probe with single calls.
 
 use std::time::Duration;
 
@@ -12,69 +12,58 @@ const QUIET: Duration = Duration::from_secs(30);
 const PROBE_GAP: Duration = Duration::from_millis(300);
 /// A day's tokens are gone: look again after this long.
 const DAY_PAUSE: Duration = Duration::from_hours(1);
-/// How long the minute log stays engaged after the first token throttle.
+/// How long the minute log stays engaged after a token throttle.
 const LOG_ENGAGED: Duration = Duration::from_hours(1);
-/// Cuts come at most this often, so that one burst of throttles is one cut.
-const CUT_GAP: Duration = Duration::from_secs(20);
-/// What a cut leaves, and how it grows back per second: from 0.8 to 1 in 17 minutes.
-const CUT: f64 = 0.8;
-const REGROWTH: f64 = 0.0002;
 
 /// The state of pushing back. All times are tokio's.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Pauses {
     until: Option<Instant>,
-    episodes: u32,
+    day_until: Option<Instant>,
+    in_a_row: u32,
     last_throttle: Option<Instant>,
     probing: bool,
     last_probe: Option<Instant>,
     engaged_until: Option<Instant>,
-    factor: f64,
-    factor_at: Instant,
-    last_cut: Option<Instant>,
 }
 
 impl Pauses {
-    /// Nothing learned yet.
-    pub fn new(now: Instant) -> Self {
-        Self {
-            until: None,
-            episodes: 0,
-            last_throttle: None,
-            probing: false,
-            last_probe: None,
-            engaged_until: None,
-            factor: 1.0,
-            factor_at: now,
-            last_cut: None,
-        }
-    }
-
-    /// The share of the quota that may be used, 1 when nothing was cut.
-    pub fn factor(&mut self, now: Instant) -> f64 {
-        let elapsed = now.saturating_duration_since(self.factor_at).as_secs_f64();
-        self.factor_at = now;
-        self.factor = (self.factor + elapsed * REGROWTH).min(1.0);
-        self.factor
-    }
-
     /// Whether the minute log bounds admission.
     pub fn log_engaged(&self, now: Instant) -> bool {
         self.engaged_until.is_some_and(|until| now < until)
     }
 
+    /// Until when it does.
+    pub fn log_engaged_until(&self) -> Option<Instant> {
+        self.engaged_until
+    }
+
+    /// Engages the minute log after a token throttle; whether it was not engaged before.
+    pub fn engage_log(&mut self, now: Instant) -> bool {
+        let first = !self.log_engaged(now);
+        self.engage_log_for(LOG_ENGAGED, now);
+        first
+    }
+
+    /// Engages the minute log for at least so long.
+    pub fn engage_log_for(&mut self, span: Duration, now: Instant) {
+        self.engaged_until = self.engaged_until.max(Some(now + span.min(LOG_ENGAGED)));
+    }
+
     /// Until when nothing may start: a pause, or the distance to the next probe.
     pub fn blocked_until(&self, now: Instant) -> Option<Instant> {
-        if let Some(until) = self.until.filter(|until| *until > now) {
-            return Some(until);
-        }
-
-        self.last_probe.map(|last| last + PROBE_GAP).filter(|at| self.probing && *at > now)
+        let probe = self.last_probe.filter(|_| self.probing).map(|last| last + PROBE_GAP);
+        self.paused_until(now).or(probe.filter(|at| *at > now))
     }
 
     /// Until when the lane is paused, if it is.
     pub fn paused_until(&self, now: Instant) -> Option<Instant> {
-        self.until.filter(|until| *until > now)
+        self.until.max(self.day_until).filter(|until| *until > now)
+    }
+
+    /// Until when the day's tokens are taken for used up.
+    pub fn day_paused_until(&self) -> Option<Instant> {
+        self.day_until
     }
 
     /// A call was started.
@@ -89,36 +78,36 @@ impl Pauses {
         self.probing = false;
     }
 
-    /// Bedrock throttled a call on tokens (or, with `tokens` false, on requests).
-    pub fn throttled(&mut self, tokens: bool, hint: Option<Duration>, now: Instant) {
+    /// Bedrock throttled a call on a minute's quota. Whether that began a pause: calls that were in flight when one
+    /// began are of the same episode.
+    pub fn throttled(&mut self, hint: Option<Duration>, now: Instant) -> bool {
         if self.paused_until(now).is_some() {
-            // Calls that were in flight when the pause began: the same episode.
-            return;
+            return false;
         }
         if self.last_throttle.is_some_and(|last| now.saturating_duration_since(last) > QUIET + LONGEST_PAUSE) {
-            self.episodes = 0;
+            self.in_a_row = 0;
         }
         self.last_throttle = Some(now);
-        let pause = Duration::from_secs(1 << self.episodes.min(4)).min(LONGEST_PAUSE).max(hint.unwrap_or_default());
-        self.episodes += 1;
+        let pause = Duration::from_secs(1 << self.in_a_row.min(4)).min(LONGEST_PAUSE).max(hint.unwrap_or_default());
+        self.in_a_row += 1;
         // A quarter of jitter keeps lanes and replicas from coming back in step.
         self.until = Some(now + pause.mul_f64(1.0 + 0.25 * fastrand::f64()));
-        self.probing = true;
-        self.last_probe = None;
-        if tokens {
-            let first = !self.log_engaged(now);
-            self.engaged_until = Some(now + LOG_ENGAGED);
-            let cut_due = self.last_cut.is_none_or(|last| now.saturating_duration_since(last) >= CUT_GAP);
-            if !first && cut_due {
-                self.factor = (self.factor(now) * CUT).max(0.05);
-                self.last_cut = Some(now);
-            }
-        }
+        self.probe();
+        true
     }
 
     /// The day's tokens are used up.
     pub fn day_used_up(&mut self, hint: Option<Duration>, now: Instant) {
-        self.until = Some(now + hint.unwrap_or_default().max(DAY_PAUSE));
+        self.day_pause_for(hint.unwrap_or_default().max(DAY_PAUSE), now);
+        self.probe();
+    }
+
+    /// The day's tokens are taken for used up for at least so long.
+    pub fn day_pause_for(&mut self, span: Duration, now: Instant) {
+        self.day_until = self.day_until.max(Some(now + span));
+    }
+
+    fn probe(&mut self) {
         self.probing = true;
         self.last_probe = None;
     }
@@ -131,10 +120,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn pauses_double_to_sixteen_seconds_and_start_over_after_quiet() {
         let mut now = Instant::now();
-        let mut pauses = Pauses::new(now);
+        let mut pauses = Pauses::default();
         let mut lengths = Vec::new();
         for _ in 0..6 {
-            pauses.throttled(true, None, now);
+            pauses.throttled(None, now);
             let until = pauses.paused_until(now).unwrap();
             lengths.push(until.duration_since(now).as_secs_f64());
             now = until;
@@ -143,26 +132,25 @@ mod tests {
             assert!((base..=base * 1.25).contains(length), "{lengths:?}");
         }
         now += Duration::from_mins(2);
-        pauses.throttled(true, None, now);
+        pauses.throttled(None, now);
         assert!(pauses.paused_until(now).unwrap() <= now + Duration::from_millis(1250));
     }
 
     #[tokio::test(start_paused = true)]
     async fn throttles_of_one_burst_are_one_episode() {
         let now = Instant::now();
-        let mut pauses = Pauses::new(now);
-        pauses.throttled(true, None, now);
+        let mut pauses = Pauses::default();
+        assert!(pauses.throttled(None, now));
         let until = pauses.paused_until(now);
-        pauses.throttled(true, None, now + Duration::from_millis(10));
+        assert!(!pauses.throttled(None, now + Duration::from_millis(10)));
         assert_eq!(pauses.paused_until(now), until);
-        assert!((pauses.factor(now) - 1.0).abs() < 1e-9, "the first throttle engages the log and cuts nothing");
     }
 
     #[tokio::test(start_paused = true)]
     async fn after_a_pause_single_probes_until_one_is_answered() {
         let now = Instant::now();
-        let mut pauses = Pauses::new(now);
-        pauses.throttled(false, Some(Duration::from_secs(5)), now);
+        let mut pauses = Pauses::default();
+        pauses.throttled(Some(Duration::from_secs(5)), now);
         assert!(pauses.blocked_until(now).unwrap() >= now + Duration::from_secs(5));
         let later = now + Duration::from_secs(10);
         assert_eq!(pauses.blocked_until(later), None);
@@ -170,16 +158,5 @@ mod tests {
         assert_eq!(pauses.blocked_until(later), Some(later + PROBE_GAP));
         pauses.answered();
         assert_eq!(pauses.blocked_until(later), None);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_later_token_throttle_cuts_once_and_grows_back() {
-        let now = Instant::now();
-        let mut pauses = Pauses::new(now);
-        pauses.throttled(true, None, now);
-        let second = now + Duration::from_secs(25);
-        pauses.throttled(true, None, second);
-        assert!((pauses.factor(second) - 0.8).abs() < 1e-9);
-        assert!((pauses.factor(second + Duration::from_secs(500)) - 0.9).abs() < 1e-9);
     }
 }

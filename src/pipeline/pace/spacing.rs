@@ -1,6 +1,8 @@
 //! Spaces the starts of requests: requests per minute, by governor, on tokio's clock.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use governor::clock::{Clock, Reference};
@@ -10,55 +12,73 @@ use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 use tokio::time::Instant;
 
-/// governor's clock on tokio's, so that paused time paces too.
-#[derive(Clone, Debug)]
-struct TokioClock {
-    origin: Instant,
-}
-
-impl Clock for TokioClock {
-    type Instant = Nanos;
-
-    fn now(&self) -> Nanos {
-        Nanos::from(self.origin.elapsed())
-    }
-}
+/// One start takes so much of the spacing's own time.
+const PER_START: Duration = Duration::from_secs(1);
 
 /// Lets one request start at a time, at most so many a minute.
+///
+/// governor's rate is fixed for ever, and a new limiter would admit a new burst, while a lane's rate changes with quota,
+/// share and throttles all the time. So governor gets a clock whose speed is the rate: on it a second passes with each
+/// start that is due.
 ///
 /// governor's `per_minute(n)` would admit nearly 2n in the first minute; the burst here is a tenth of a second's
 /// worth and two at least, which is just what makes up for timers that fire late.
 pub struct Spacing {
-    limiter: RateLimiter<NotKeyed, InMemoryState, TokioClock, NoOpMiddleware<Nanos>>,
-    clock: TokioClock,
-    per_minute: f64,
+    limiter: RateLimiter<NotKeyed, InMemoryState, RateClock, NoOpMiddleware<Nanos>>,
+    clock: RateClock,
+    per_second: f64,
+    at: Instant,
+    due: f64,
+}
+
+/// Shows the starts that became due so far, each as a second.
+#[derive(Clone, Debug, Default)]
+struct RateClock(Arc<AtomicU64>);
+
+impl Clock for RateClock {
+    type Instant = Nanos;
+
+    fn now(&self) -> Nanos {
+        Nanos::from(Duration::from_nanos(self.0.load(Ordering::Relaxed)))
+    }
 }
 
 impl Spacing {
-    /// Spaces by `per_minute` starts, which must be positive.
+    /// Spaces starts of a quota of `per_minute`; none is due before [`Spacing::set_rate`].
     pub fn new(per_minute: f64) -> Self {
-        let clock = TokioClock { origin: Instant::now() };
-        let period = Duration::from_secs_f64(60.0 / per_minute.clamp(1e-3, 6e6));
+        let clock = RateClock::default();
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 2..=10000")]
         let burst = (per_minute / 600.0).clamp(2.0, 10_000.0) as u32;
-        // `with_period` refuses only a period of zero, which the clamp excludes.
-        let quota = Quota::with_period(period)
+        // `with_period` refuses only a period of zero.
+        let quota = Quota::with_period(PER_START)
             .unwrap_or(Quota::per_second(NonZeroU32::MIN))
             .allow_burst(NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN));
-        Self { limiter: RateLimiter::direct_with_clock(quota, clock.clone()), clock, per_minute }
+        let limiter = RateLimiter::direct_with_clock(quota, clock.clone());
+        Self { limiter, clock, per_second: 0.0, at: Instant::now(), due: 0.0 }
     }
 
-    /// The configured rate.
-    pub fn per_minute(&self) -> f64 {
-        self.per_minute
+    /// Sets the rate from now on.
+    pub fn set_rate(&mut self, per_minute: f64, now: Instant) {
+        self.advance(now);
+        self.per_second = per_minute / 60.0;
     }
 
     /// Takes a start if one is due, else says when to ask again.
-    pub fn try_start(&self) -> Result<(), Instant> {
+    pub fn try_start(&mut self, now: Instant) -> Result<(), Instant> {
+        self.advance(now);
         self.limiter.check().map_err(|refused| {
-            let wait: Nanos = refused.earliest_possible().duration_since(self.clock.now());
-            Instant::now() + Duration::from(wait)
+            let missing: Nanos = refused.earliest_possible().duration_since(self.clock.now());
+            // Never less than a timer's millisecond, and a rate of next to nothing is looked at again within a day.
+            let wait = Duration::from(missing).as_secs_f64() / self.per_second.max(1e-9);
+            now + Duration::from_secs_f64(wait.clamp(0.001, 86_400.0))
         })
+    }
+
+    fn advance(&mut self, now: Instant) {
+        self.due += now.saturating_duration_since(self.at).as_secs_f64() * self.per_second;
+        self.at = self.at.max(now);
+        let shown = Duration::try_from_secs_f64(self.due).unwrap_or(Duration::MAX).as_nanos();
+        self.clock.0.store(u64::try_from(shown).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 }
 
@@ -66,17 +86,35 @@ impl Spacing {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn a_minute_sees_its_rate_and_no_double_burst() {
-        let spacing = Spacing::new(500.0);
-        let start = Instant::now();
-        let mut starts = 0;
-        while start.elapsed() < Duration::from_mins(1) {
-            match spacing.try_start() {
+    async fn starts(spacing: &mut Spacing, span: Duration) -> u32 {
+        let (start, mut starts) = (Instant::now(), 0);
+        while start.elapsed() < span {
+            match spacing.try_start(Instant::now()) {
                 Ok(()) => starts += 1,
-                Err(at) => tokio::time::sleep_until(at).await,
+                Err(at) => tokio::time::sleep_until(at.min(start + span)).await,
             }
         }
+        starts
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_minute_sees_its_rate_and_no_double_burst() {
+        let mut spacing = Spacing::new(500.0);
+        spacing.set_rate(500.0, Instant::now());
+        let starts = starts(&mut spacing, Duration::from_mins(1)).await;
         assert!((499..=502).contains(&starts), "{starts} starts in a minute of 500");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rate_that_changes_all_the_time_admits_its_mean_and_no_new_bursts() {
+        let mut spacing = Spacing::new(600.0);
+        let mut sum = 0;
+        for n in 0..120 {
+            spacing.set_rate(if n % 2 == 0 { 200.0 } else { 400.0 }, Instant::now());
+            sum += starts(&mut spacing, Duration::from_millis(500)).await;
+        }
+        assert!((299..=302).contains(&sum), "{sum} starts in a minute of 300 on average");
+        spacing.set_rate(0.0, Instant::now());
+        assert_eq!(starts(&mut spacing, Duration::from_mins(5)).await, 0);
     }
 }

@@ -1,0 +1,217 @@
+use std::time::Duration;
+
+use proptest::prelude::*;
+use tokio::task::JoinSet;
+
+use super::*;
+use crate::pipeline::pace::LaneLimits;
+use crate::ports::model::CallErrorClass;
+use crate::request::{Estimate, ModelId, Usage};
+
+fn ask(lane: &str, rank: &str, input: u64, max_output: u64, limits: LaneLimits) -> Ask {
+    Ask {
+        lane: Lane::new("default", "r", &ModelId::new(lane).unwrap()),
+        limits,
+        rank: rank.to_owned(),
+        urgent: rank.starts_with('0'),
+        estimate: Estimate { input_tokens: input, max_output_tokens: max_output },
+        kind: None,
+    }
+}
+
+const FREE: LaneLimits =
+    LaneLimits { requests_per_minute: None, tokens_per_minute: None, burndown: 1.0, max_concurrent: None };
+
+fn served(gate: &Gate) -> JoinSet<()> {
+    let (gate, mut set) = (gate.clone(), JoinSet::new());
+    set.spawn(async move { gate.run().await });
+    set
+}
+
+fn used(input: u64, output: u64) -> Settlement {
+    Settlement::Answered(Some(Usage { input_tokens: input, output_tokens: output, ..Usage::default() }))
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiters_are_served_by_rank_over_all_lanes() {
+    let gate = Gate::alone(1);
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let mut waiters = JoinSet::new();
+    for (lane, rank) in [("a", "1#3"), ("b", "1#1"), ("a", "0#9"), ("b", "1#2")] {
+        let (gate, order) = (gate.clone(), Arc::clone(&order));
+        waiters.spawn(async move {
+            let permit = gate.admit(ask(lane, rank, 1, 1, FREE)).await.unwrap();
+            order.lock().unwrap().push(rank);
+            permit.settle(used(1, 1));
+        });
+    }
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let _dispatcher = served(&gate);
+    while waiters.join_next().await.is_some() {}
+    assert_eq!(*order.lock().unwrap(), ["0#9", "1#1", "1#2", "1#3"]);
+    assert_eq!(gate.load().0, 0);
+}
+
+/// A server that refills continuously, as Bedrock is taken to: reserves at the start, settles at the end.
+struct Bucket {
+    level: f64,
+    at: Instant,
+    per_minute: f64,
+    refused: u32,
+}
+
+impl Bucket {
+    fn start(&mut self, reserve: f64) -> bool {
+        let now = Instant::now();
+        self.level = (self.level + (now - self.at).as_secs_f64() * self.per_minute / 60.0).min(self.per_minute);
+        self.at = now;
+        let admitted = self.level >= reserve;
+        if admitted {
+            self.level -= reserve;
+        } else {
+            self.refused += 1;
+        }
+        admitted
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refilling_quota_is_filled_and_never_overrun() {
+    let limits =
+        LaneLimits { tokens_per_minute: Some(300_000.0), requests_per_minute: Some(500.0), burndown: 5.0, ..FREE };
+    let gate = Gate::alone(30);
+    let _dispatcher = served(&gate);
+    let server = Bucket { level: 300_000.0, at: Instant::now(), per_minute: 300_000.0, refused: 0 };
+    let server = Arc::new(Mutex::new(server));
+    let settled = Arc::new(Mutex::new(0.0));
+    let start = Instant::now();
+    let mut calls = JoinSet::new();
+    for n in 0..2_000_u64 {
+        let (gate, server, settled) = (gate.clone(), Arc::clone(&server), Arc::clone(&settled));
+        calls.spawn(async move {
+            let (input, output, max_output) = (200 + n * 37 % 1_500, 50 + n * 13 % 100, 1_000);
+            let permit = gate.admit(ask("m", &format!("1#{n:05}"), input, max_output, limits)).await.unwrap();
+            assert!(server.lock().unwrap().start((input + max_output) as f64), "throttled");
+            tokio::time::sleep(Duration::from_millis(500 + output * 10)).await;
+            let cost = (input + 5 * output) as f64;
+            server.lock().unwrap().level += (input + max_output) as f64 - cost;
+            *settled.lock().unwrap() += cost;
+            permit.settle(used(input, output));
+        });
+    }
+    while let Some(done) = calls.join_next().await {
+        done.unwrap();
+    }
+    let minutes = start.elapsed().as_secs_f64() / 60.0;
+    let share = *settled.lock().unwrap() / 300_000.0 / minutes;
+    assert_eq!(server.lock().unwrap().refused, 0);
+    assert!((0.96..=1.0).contains(&share), "used {share} of the quota in {minutes} minutes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_giant_is_neither_starved_nor_refused() {
+    let limits = LaneLimits { tokens_per_minute: Some(6_000.0), ..FREE };
+    let gate = Gate::alone(10);
+    let _dispatcher = served(&gate);
+    let mut small = JoinSet::new();
+    for n in 0..200 {
+        let gate = gate.clone();
+        small.spawn(async move {
+            let permit = gate.admit(ask("m", &format!("1#{n:03}b"), 50, 0, limits)).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            permit.settle(used(50, 0));
+        });
+    }
+    let giant = gate.admit(ask("m", "1#010a", 5_900, 0, limits)).await.unwrap();
+    assert!(small.len() > 150, "the giant waited for those behind it");
+    giant.settle(used(5_900, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_leaves_the_line_or_drops_a_permit_holds_nothing() {
+    let limits = LaneLimits { tokens_per_minute: Some(6_000.0), ..FREE };
+    let gate = Gate::alone(1);
+    let _dispatcher = served(&gate);
+    let permit = gate.admit(ask("m", "1", 100, 0, limits)).await.unwrap();
+    let left = tokio::time::timeout(Duration::from_secs(5), gate.admit(ask("m", "1", 100, 0, limits))).await;
+    assert!(left.is_err());
+    assert_eq!((gate.snapshots()[0].waiting, gate.load().0), (0, 1));
+    drop(permit);
+    assert_eq!(gate.load().0, 0);
+    assert!(gate.snapshots()[0].reserved_tokens.abs() < 1e-9);
+    let mut lost = gate.admit(ask("m", "1", 100, 0, limits)).await.unwrap();
+    lost.mark_called();
+    drop(lost);
+    assert_eq!(gate.load().0, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttled_lane_pauses_and_others_go_on() {
+    let gate = Gate::alone(10);
+    let _dispatcher = served(&gate);
+    let permit = gate.admit(ask("slow", "1", 1, 1, FREE)).await.unwrap();
+    permit.settle(Settlement::Failed { class: CallErrorClass::ThrottledTokens, retry_after: None });
+    let start = Instant::now();
+    gate.admit(ask("other", "1", 1, 1, FREE)).await.unwrap().settle(used(1, 1));
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    gate.admit(ask("slow", "1", 1, 1, FREE)).await.unwrap().settle(used(1, 1));
+    assert!(start.elapsed() >= Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_pause_sends_waiters_back() {
+    let gate = Gate::alone(1);
+    let _dispatcher = served(&gate);
+    let permit = gate.admit(ask("m", "1", 1, 1, FREE)).await.unwrap();
+    let waiting = gate.admit(ask("m", "2", 1, 1, FREE));
+    let settle = async {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        permit.settle(Settlement::Failed { class: CallErrorClass::ThrottledDay, retry_after: None });
+    };
+    let (waited, ()) = tokio::join!(waiting, settle);
+    assert!(waited.is_err());
+    assert!(gate.admit(ask("m", "3", 1, 1, FREE)).await.is_err(), "a newcomer is sent back at once");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    /// Whatever waiters and calls do — leave, fail, throttle, vanish — nothing stays reserved and nobody waits for ever.
+    #[test]
+    fn every_permit_settles(fates in proptest::collection::vec((0u8..6, 1u64..2_000, 0u64..3_000), 1..80)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let limits = LaneLimits { tokens_per_minute: Some(60_000.0), requests_per_minute: Some(600.0), burndown: 5.0, ..FREE };
+            let gate = Gate::alone(4);
+            let _dispatcher = served(&gate);
+            let mut set = JoinSet::new();
+            for (n, (fate, tokens, ms)) in fates.into_iter().enumerate() {
+                let gate = gate.clone();
+                set.spawn(async move {
+                    let admitted = gate.admit(ask("m", &format!("1#{n:03}"), tokens, tokens, limits));
+                    let admitted = if fate == 0 {
+                        tokio::time::timeout(Duration::from_millis(ms), admitted).await
+                    } else {
+                        Ok(admitted.await)
+                    };
+                    let Ok(Ok(mut permit)) = admitted else { return };
+                    permit.mark_called();
+                    tokio::time::sleep(Duration::from_millis(ms)).await;
+                    match fate {
+                        1 => drop(permit),
+                        2 => _ = permit.settle(Settlement::Failed { class: CallErrorClass::ThrottledTokens, retry_after: None }),
+                        3 => _ = permit.settle(Settlement::Failed { class: CallErrorClass::Unavailable, retry_after: None }),
+                        4 => _ = permit.settle(Settlement::NotCalled),
+                        _ => _ = permit.settle(used(tokens, tokens / 2)),
+                    }
+                });
+            }
+            while let Some(done) = set.join_next().await {
+                prop_assert!(done.is_ok());
+            }
+            let lane = &gate.snapshots()[0];
+            prop_assert_eq!((gate.load().0, lane.in_flight, lane.waiting), (0, 0, 0));
+            prop_assert!(lane.reserved_tokens.abs() < 1e-6);
+            Ok(())
+        })?;
+    }
+}
