@@ -250,6 +250,7 @@ pub mod fixture {
             input_ratio: 1.0,
             typical_output: None,
             typical_outputs: BTreeMap::new(),
+            reserved_per_used: None,
             request_factor: 1.0,
             background: None,
             log_engaged: false,
