@@ -315,6 +315,16 @@ impl LaneState {
         self.pauses.day_used_up(hint, now);
     }
 
+    /// As [`LaneState::pause_day`], when it is known from another lane.
+    pub fn pause_day_until(&mut self, until: Instant, now: Instant) {
+        self.pauses.day_pause_for(until.saturating_duration_since(now), now);
+    }
+
+    /// Until when the day's tokens are taken for used up.
+    pub fn day_paused_until(&self) -> Option<Instant> {
+        self.pauses.day_paused_until()
+    }
+
     pub fn demand(&self) -> Demand {
         let tpm = self.limits.tokens_per_minute.filter(|tpm| *tpm > 0.0);
         let calls = self.in_flight.saturating_add(u32::try_from(self.waiting.len()).unwrap_or(u32::MAX));

@@ -217,6 +217,32 @@ proptest! {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_accounts_spent_day_pauses_all_its_models_and_no_other_accounts() {
+    let gate = Gate::alone(10);
+    let _dispatcher = served(&gate);
+    let elsewhere = |account: &str, region: &str| Ask {
+        lane: Lane::new(account, region, &ModelId::new("n").unwrap()),
+        ..ask("n", "1", 1, 1, FREE)
+    };
+    for other in [ask("n", "1", 1, 1, FREE), elsewhere("other", "r"), elsewhere("default", "q")] {
+        gate.admit(other).await.unwrap().settle(used(1, 1));
+    }
+    let permit = gate.admit(ask("m", "1", 1, 1, FREE)).await.unwrap();
+    permit.settle(Settlement::Failed { class: CallErrorClass::ThrottledAccountDay, retry_after: None });
+    for model in ["m", "n"] {
+        let paused = gate.admit(ask(model, "2", 1, 1, FREE)).await.err().unwrap();
+        assert!(paused.until >= Instant::now() + Duration::from_mins(59), "{model}");
+    }
+    for other in [elsewhere("other", "r"), elsewhere("default", "q")] {
+        gate.admit(other).await.unwrap().settle(used(1, 1));
+    }
+    let told = gate.adaptation(&ask("n", "1", 1, 1, FREE).lane).unwrap();
+    assert!(told.day_pause_s > 3_500.0, "other replicas hear of it: {told:?}");
+    // A model nobody has called yet is paused as well.
+    assert!(gate.admit(ask("new", "1", 1, 1, FREE)).await.is_err());
+}
+
 /// A request as a property test makes it up.
 #[derive(Clone, Debug)]
 struct Made {
