@@ -14,7 +14,7 @@ use crate::pipeline::alerter::{self, Alerter};
 use crate::pipeline::call::{self, Caller};
 use crate::pipeline::fleet::{Fleet, Member, Role};
 use crate::pipeline::ingest::{self, Ingest};
-use crate::pipeline::pace::{Gate, Grant};
+use crate::pipeline::pace::Gate;
 use crate::pipeline::plan::{self, Planner};
 use crate::pipeline::record::{self, Recorder};
 use crate::pipeline::tally::Tally;
@@ -22,6 +22,8 @@ use crate::ports::{Model, Ports};
 use crate::request::Status;
 use crate::shutdown::Stop;
 
+/// Least time between looks at the shares for lanes that are asked for the first time.
+const SHARE_GAP: Duration = Duration::from_millis(50);
 /// How often metrics are delivered.
 const METRICS_EVERY: Duration = Duration::from_mins(1);
 /// How often to see whether there is nothing left to do, and how often in a row it must be so: three seconds in all, since
@@ -88,7 +90,7 @@ impl Worker {
     /// Works until `stop.intake`, or until idle when so configured, then ends in phases:
     /// 1. stop intake: pollers, planner and caller take nothing new and hand back what has not begun;
     /// 2. drain: wait for calls in flight, at most the grace period, then leave them to others;
-    /// 3. leave the fleet: give up the lease and the membership;
+    /// 3. leave the fleet: give up the shares, the lease and the membership;
     /// 4. flush: reports, results, deletions, alerts, metrics.
     pub async fn run(self, stop: Stop) {
         let mut writers = JoinSet::new();
@@ -116,9 +118,15 @@ impl Worker {
         }
 
         let mut crew = Crew { intake: JoinSet::new(), background: JoinSet::new(), writers };
-        let concurrent = self.settings.call.max_concurrent;
-        let (gate, clock) = (self.gate.clone(), self.clock.clone());
-        crew.background.spawn(beat(Arc::clone(&fleet), member, gate, recorder.clone(), clock, concurrent));
+        let pulse = Pulse {
+            fleet: Arc::clone(&fleet),
+            member,
+            gate: self.gate.clone(),
+            recorder: recorder.clone(),
+            clock: self.clock.clone(),
+            max_concurrent: self.settings.call.max_concurrent,
+        };
+        crew.background.spawn(pulse.run());
         let (tally, gate) = (Arc::clone(&self.tally), self.gate.clone());
         crew.background.spawn(deliver_metrics(self.ports.clone(), tally, gate, self.clock.clone()));
         if self.settings.until_idle {
@@ -133,14 +141,14 @@ impl Worker {
             self.start_planner(&mut crew, &recorder, &fleet, &wake, &stop);
         }
         if self.settings.roles.contains(&Role::Call) {
-            self.start_caller(&mut crew, &recorder, &fleet, &wake, &stop);
+            self.start_caller(&mut crew, &recorder, &wake, &stop);
         }
 
         stop.intake.cancelled().await;
         drain(&mut crew.intake, &stop, self.settings.drain_grace).await;
 
         crew.background.shutdown().await;
-        if let Err(error) = fleet.leave().await {
+        if let Err(error) = fleet.leave(&self.gate).await {
             tracing::warn!(%error, "could not leave the fleet; others notice within seconds");
         }
 
@@ -191,12 +199,11 @@ impl Worker {
         crew.intake.spawn(async move { planner.run(&stop).await });
     }
 
-    fn start_caller(&self, crew: &mut Crew, recorder: &Recorder, fleet: &Arc<Fleet>, wake: &Arc<Notify>, stop: &Stop) {
+    fn start_caller(&self, crew: &mut Crew, recorder: &Recorder, wake: &Arc<Notify>, stop: &Stop) {
         let context = call::Context {
             gate: self.gate.clone(),
             recorder: recorder.clone(),
             catalog: Arc::clone(&self.catalog),
-            fleet: Arc::clone(fleet),
             tally: Arc::clone(&self.tally),
             clock: self.clock.clone(),
             freed: Arc::clone(wake),
@@ -242,20 +249,38 @@ async fn drain(intake: &mut JoinSet<()>, stop: &Stop, grace: Duration) {
     intake.shutdown().await;
 }
 
-/// Shows that we are alive and what our lanes do; divides quotas and budget by the callers that are.
-async fn beat(fleet: Arc<Fleet>, member: Member, gate: Gate, recorder: Recorder, clock: Clock, max_concurrent: u32) {
-    loop {
-        let rate = 1.0 / fleet.callers() as f64;
-        let grant = Grant { rate, room: rate, calls: None };
-        let grants = gate.demands().into_iter().map(|(lane, ..)| (lane, grant)).collect();
-        gate.set_grants(grants, fleet.portion(max_concurrent));
-        tokio::select! {
-            () = tokio::time::sleep(Fleet::beat_interval()) => {}
-            () = gate.lane_opened() => continue,
-        }
-        let own = Member { lanes: gate.snapshots(), shown_at: clock.now(), ..member.clone() };
-        if let Err(error) = fleet.beat(&own).await {
-            recorder.port_failed(&error);
+/// Shows that we are alive and what our lanes do; keeps our parts of the quotas and of the budget.
+struct Pulse {
+    fleet: Arc<Fleet>,
+    member: Member,
+    gate: Gate,
+    recorder: Recorder,
+    clock: Clock,
+    max_concurrent: u32,
+}
+
+impl Pulse {
+    async fn run(self) {
+        let calls = self.member.roles.contains(&Role::Call);
+        let first = tokio::time::Instant::now() + Fleet::beat_interval();
+        let mut beats = tokio::time::interval_at(first, Fleet::beat_interval());
+        beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            if calls && let Err(error) = self.fleet.share(&self.gate, self.max_concurrent).await {
+                self.recorder.port_failed(&error);
+            }
+            let opened = async {
+                tokio::time::sleep(SHARE_GAP).await;
+                self.gate.lane_opened().await;
+            };
+            tokio::select! {
+                _ = beats.tick() => {}
+                () = opened => continue,
+            }
+            let own = Member { lanes: self.gate.snapshots(), shown_at: self.clock.now(), ..self.member.clone() };
+            if let Err(error) = self.fleet.beat(&own).await {
+                self.recorder.port_failed(&error);
+            }
         }
     }
 }

@@ -61,8 +61,6 @@ pub struct Context {
     pub recorder: Recorder,
     /// Quotas.
     pub catalog: Arc<Catalog>,
-    /// The other replicas.
-    pub fleet: Arc<Fleet>,
     /// Counts.
     pub tally: Arc<Tally>,
     /// Wall time.
@@ -113,7 +111,7 @@ impl Caller {
             while tasks.try_join_next().is_some() {}
             let room = self.room().saturating_sub(tasks.len());
             if room == 0 {
-                // Until a task ends; without any we have no part of the budget, and look again when the fleet has changed.
+                // Until a task ends, or the fleet gave us more of the budget.
                 tokio::select! {
                     () = stop.cancelled() => break,
                     Some(_) = tasks.join_next() => {}
@@ -142,13 +140,11 @@ impl Caller {
         }
     }
 
-    /// Messages this replica may have: its part of the calls in flight and of those that stand in line.
+    /// Messages this replica may have: as large a part of all that are called or stand in line as it has of the budget.
     fn room(&self) -> usize {
-        if self.context.gate.load().1 == 0 {
-            return 0;
-        }
-        let fleet = self.context.fleet.callers();
-        (self.settings.queue_depth_threshold + self.settings.max_concurrent as usize).div_ceil(fleet)
+        let (_, budget) = self.context.gate.load();
+        let whole = self.settings.max_concurrent.max(1) as usize;
+        ((self.settings.queue_depth_threshold + whole) * budget as usize).div_ceil(whole)
     }
 
     async fn handle(&self, delivery: Delivery, stop: &CancellationToken) {

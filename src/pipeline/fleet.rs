@@ -1,8 +1,12 @@
-//! The other replicas: who is alive, which part of the quotas is ours, and who plans.
+//! The other replicas: who is alive, who plans, and (in `allocate` and `shares`) which part of the quotas is ours.
 //!
 //! Every replica writes a heartbeat register; one that stays unchanged for `LAPSE` on an observer's own monotonic
-//! clock is dead to that observer. Quotas and the concurrency budget are divided by the number of live callers. The
-//! planner's lease is a register too, and lapses the same way.
+//! clock is dead to that observer. A replica that could not write its own for `HOLD_FOR`, which is less, lets go of all it
+//! holds: the planner's lease, which is a register that lapses the same way, and its parts of the quotas. No wall
+//! clocks are compared; all that is asked of clocks is that they run at about the same speed.
+
+mod allocate;
+mod shares;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,16 +15,16 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::pace::LaneSnapshot;
+use super::pace::{Gate, LaneSnapshot};
 use crate::clock::Timestamp;
-use crate::ports::{PortResult, Registers};
+use crate::ports::{PortResult, Register, Registers};
 
 /// How often a replica shows that it is alive, and renews its lease.
 const BEAT: Duration = Duration::from_secs(2);
 /// Unchanged for this long: gone. Takeover of planning happens within this and one beat.
 const LAPSE: Duration = Duration::from_secs(7);
-/// A leader that could not renew for this long stops leading, well before others may take over.
-const LEAD_FOR: Duration = Duration::from_secs(5);
+/// Whoever could not show itself for this long lets go of what it holds, well before others may take it over.
+const HOLD_FOR: Duration = Duration::from_secs(5);
 /// Heartbeats of the dead are cleared away after this long.
 const BURY: Duration = Duration::from_mins(1);
 
@@ -65,13 +69,45 @@ pub struct Fleet {
 
 #[derive(Default)]
 struct View {
-    /// Version last seen of each register, and since when it is so.
-    seen: HashMap<String, (u64, Instant)>,
-    alive: BTreeSet<String>,
-    /// The live ones that call Bedrock.
-    callers: BTreeSet<String>,
+    /// Heartbeats, by replica.
+    seen: HashMap<String, Sight>,
     own_version: u64,
+    /// When the last heartbeat that was surely written was begun.
+    shown: Option<Instant>,
+    /// Version last seen of another planner's lease, and since when it is so.
+    rival: Option<(u64, Instant)>,
     lease: Option<Lease>,
+    /// What is known of pools besides what their registers say.
+    pools: HashMap<String, allocate::Known>,
+}
+
+/// A heartbeat as it is written. No two are the same: versions start over when a register is removed and created, as by
+/// a replica that leaves and comes back under its name, which must not look like one that stood still.
+#[derive(Serialize)]
+struct Heartbeat<'a> {
+    #[serde(flatten)]
+    own: &'a Member,
+    nonce: u64,
+}
+
+/// A replica's heartbeat as last seen: `None` when there was none.
+struct Sight {
+    register: Option<Register>,
+    since: Instant,
+    dead: bool,
+}
+
+impl View {
+    /// Notes what the answer to a question was. It was true at some time between the two instants, so only what is unchanged
+    /// since long before the question is dead.
+    fn observe(&mut self, worker: &str, register: Option<Register>, asked: Instant, answered: Instant) {
+        match self.seen.get_mut(worker) {
+            Some(sight) if sight.register == register => {
+                sight.dead = asked.saturating_duration_since(sight.since) >= LAPSE;
+            }
+            _ => _ = self.seen.insert(worker.to_owned(), Sight { register, since: answered, dead: false }),
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -104,46 +140,32 @@ impl Fleet {
         BEAT
     }
 
-    /// Live replicas that call Bedrock, this one included; at least 1.
-    #[must_use]
-    pub fn callers(&self) -> usize {
-        self.view().callers.len().max(1)
-    }
-
-    /// This replica's part of `total` things that the live callers share. The parts add up to `total` exactly, so with more
-    /// callers than things some have none.
-    #[must_use]
-    pub fn portion(&self, total: u32) -> u32 {
-        let view = self.view();
-        let count = view.callers.len() as u64;
-        let Some(place) = view.callers.iter().position(|caller| *caller == self.worker) else { return total };
-        let upto = |place: u64| place * u64::from(total) / count.max(1);
-        u32::try_from(upto(place as u64 + 1) - upto(place as u64)).unwrap_or(total)
-    }
-
     /// Whether a worker shows signs of life.
     #[must_use]
     pub fn is_alive(&self, worker: &str) -> bool {
-        worker == self.worker || self.view().alive.contains(worker)
+        let seen = |sight: &Sight| sight.register.is_some() && !sight.dead;
+        worker == self.worker || self.view().seen.get(worker).is_some_and(seen)
     }
 
     /// The term of our leadership while we surely lead; it differs for every takeover.
     #[must_use]
     pub fn term(&self) -> Option<u64> {
-        self.view().lease.filter(|lease| lease.renewed.elapsed() < LEAD_FOR).map(|lease| lease.term)
+        self.view().lease.filter(|lease| lease.renewed.elapsed() < HOLD_FOR).map(|lease| lease.term)
     }
 
-    /// Gives up the lease and the membership, so that others need not wait for us to lapse.
-    pub async fn leave(&self) -> PortResult<()> {
+    /// Gives up the parts that the gate has, the lease and the membership, so that others need not wait for us to lapse.
+    pub async fn leave(&self, gate: &Gate) -> PortResult<()> {
+        gate.withdraw();
         let (lease, own) = {
             let mut view = self.view();
             (view.lease.take(), view.own_version)
         };
+        let given_back = self.give_back().await;
         if let Some(lease) = lease {
             self.registers.remove(LEASE, lease.version).await?;
         }
         self.registers.remove(&self.own_name(), own).await?;
-        Ok(())
+        given_back
     }
 
     /// Every replica that a register tells of, alive or lately dead; for people.
@@ -158,64 +180,78 @@ impl Fleet {
     }
 
     async fn show(&self, own: &Member) -> PortResult<()> {
-        let value = serde_json::to_string(own).unwrap_or_default();
-        let version = self.view().own_version;
-        if self.registers.write(&self.own_name(), version, value.clone()).await? {
-            self.view().own_version = version + 1;
-        } else {
+        let heartbeat = Heartbeat { own, nonce: fastrand::u64(..) };
+        let value = serde_json::to_string(&heartbeat).unwrap_or_default();
+        let mut version = self.view().own_version;
+        let mut began = Instant::now();
+        if !self.registers.write(&self.own_name(), version, value.clone()).await? {
             // Somebody buried us, or a lost answer hid a write: adopt what is there and go on.
-            let present = self.registers.read(&self.own_name()).await?.map_or(0, |r| r.version);
-            self.view().own_version = present;
-            if self.registers.write(&self.own_name(), present, value).await? {
-                self.view().own_version = present + 1;
+            version = self.registers.read(&self.own_name()).await?.map_or(0, |r| r.version);
+            self.view().own_version = version;
+            began = Instant::now();
+            if !self.registers.write(&self.own_name(), version, value).await? {
+                return Ok(());
             }
         }
+        let mut view = self.view();
+        (view.own_version, view.shown) = (version + 1, Some(began));
         Ok(())
     }
 
+    /// Looks at all heartbeats, also at those that were seen before and are no more.
     async fn look(&self) -> PortResult<()> {
-        let all = self.registers.list(MEMBERS).await?;
-        let now = Instant::now();
-        let mut dead = Vec::new();
-        {
+        let asked = Instant::now();
+        let all: HashMap<String, Register> = self.registers.list(MEMBERS).await?.into_iter().collect();
+        let answered = Instant::now();
+        let unlisted: Vec<(String, bool)> = {
             let mut view = self.view();
-            let names: BTreeSet<&String> = all.iter().map(|(name, _)| name).collect();
-            view.seen.retain(|name, _| names.contains(name) || name == LEASE);
-            let (mut alive, mut callers) = (BTreeSet::new(), BTreeSet::new());
+            let unlisted = view.seen.iter().filter(|(worker, _)| !all.contains_key(&register_of(worker)));
+            let overdue = |sight: &Sight| asked.saturating_duration_since(sight.since) >= LAPSE;
+            let unlisted = unlisted.map(|(worker, sight)| (worker.clone(), overdue(sight))).collect();
             for (name, register) in &all {
-                let since = observe(&mut view.seen, name, register.version, now);
-                let unchanged = now.saturating_duration_since(since);
                 let worker = name.strip_prefix(MEMBERS).unwrap_or(name);
-                if unchanged < LAPSE || worker == self.worker {
-                    let member: Option<Member> = serde_json::from_str(&register.value).ok();
-                    if member.is_some_and(|m| m.roles.contains(&Role::Call)) {
-                        callers.insert(worker.to_owned());
-                    }
-                    alive.insert(worker.to_owned());
-                } else if unchanged >= BURY {
-                    dead.push((name.clone(), register.version));
-                }
+                view.observe(worker, Some(register.clone()), asked, answered);
             }
-            (view.alive, view.callers) = (alive, callers);
+            unlisted
+        };
+        for (worker, overdue) in unlisted {
+            // A list may lag behind what was just created, so nobody is called dead for missing there.
+            let found = if overdue { self.registers.read(&register_of(&worker)).await? } else { None };
+            self.view().observe(&worker, found, asked, Instant::now());
         }
-        for (name, version) in dead {
-            self.registers.remove(&name, version).await?;
+        let buried: Vec<(String, Option<Register>)> = {
+            let mut view = self.view();
+            let old = |sight: &Sight| sight.dead && asked.saturating_duration_since(sight.since) >= BURY;
+            view.seen
+                .extract_if(|worker, sight| *worker != self.worker && old(sight))
+                .map(|(worker, sight)| (worker, sight.register))
+                .collect()
+        };
+        for (worker, register) in buried {
+            if let Some(register) = register {
+                self.registers.remove(&register_of(&worker), register.version).await?;
+            }
         }
         Ok(())
     }
 
     async fn renew(&self) -> PortResult<()> {
         let held = self.view().lease;
-        let now = Instant::now();
+        let mut now = Instant::now();
         let expected = match held {
             Some(lease) => lease.version,
             None => match self.registers.read(LEASE).await? {
                 None => 0,
                 Some(register) => {
-                    let since = observe(&mut self.view().seen, LEASE, register.version, now);
-                    if now.saturating_duration_since(since) < LAPSE {
+                    let (asked, answered) = (now, Instant::now());
+                    let mut view = self.view();
+                    let known = view.rival.filter(|(version, _)| *version == register.version);
+                    let (_, since) = known.unwrap_or((register.version, answered));
+                    view.rival = Some((register.version, since));
+                    if asked.saturating_duration_since(since) < LAPSE {
                         return Ok(());
                     }
+                    now = answered;
                     register.version
                 }
             },
@@ -236,7 +272,7 @@ impl Fleet {
     }
 
     fn own_name(&self) -> String {
-        format!("{MEMBERS}{}", self.worker)
+        register_of(&self.worker)
     }
 
     fn view(&self) -> std::sync::MutexGuard<'_, View> {
@@ -244,55 +280,7 @@ impl Fleet {
     }
 }
 
-/// Notes a register's version; answers since when it has been so.
-fn observe(seen: &mut HashMap<String, (u64, Instant)>, name: &str, version: u64, now: Instant) -> Instant {
-    let entry = seen.entry(name.to_owned()).or_insert((version, now));
-    if entry.0 != version {
-        *entry = (version, now);
-    }
-    entry.1
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn fleet_of(callers: &[&str], worker: &str) -> Fleet {
-        let fleet = Fleet::new(Arc::new(NoRegisters), worker.to_owned(), false);
-        fleet.view().callers = callers.iter().map(|c| (*c).to_owned()).collect();
-        fleet
-    }
-
-    struct NoRegisters;
-
-    #[async_trait::async_trait]
-    impl Registers for NoRegisters {
-        async fn read(&self, _: &str) -> PortResult<Option<crate::ports::Register>> {
-            Ok(None)
-        }
-        async fn write(&self, _: &str, _: u64, _: String) -> PortResult<bool> {
-            Ok(false)
-        }
-        async fn remove(&self, _: &str, _: u64) -> PortResult<bool> {
-            Ok(false)
-        }
-        async fn list(&self, _: &str) -> PortResult<Vec<(String, crate::ports::Register)>> {
-            Ok(Vec::new())
-        }
-    }
-
-    #[test]
-    fn portions_add_up_to_the_whole() {
-        let names = ["a", "b", "c", "d", "e", "f", "g"];
-        for count in 1..=names.len() {
-            let callers = names.get(..count).unwrap();
-            for total in [1, 2, 5, 30, 31, 100_000] {
-                let portions: Vec<u32> = callers.iter().map(|name| fleet_of(callers, name).portion(total)).collect();
-                assert_eq!(portions.iter().sum::<u32>(), total, "{count} callers: {portions:?}");
-                let (least, most) = (portions.iter().min().unwrap(), portions.iter().max().unwrap());
-                assert!(most - least <= 1, "{portions:?}");
-            }
-        }
-        assert_eq!(fleet_of(&[], "alone").portion(30), 30);
-    }
+/// The heartbeat's name.
+fn register_of(worker: &str) -> String {
+    format!("{MEMBERS}{worker}")
 }

@@ -63,12 +63,16 @@ impl Grant {
 /// What this process could use of a lane now.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Demand {
-    /// Minutes of the lane's whole quota that wait here or are in flight.
+    /// Minutes of the lane's whole quota that wait here, are in flight or owed.
     pub rate: f64,
     /// Share of the tokens that may be reserved at a time: in flight, and the best-ranked waiter's.
     pub room: f64,
     /// Calls in flight and waiters.
     pub calls: u32,
+    /// Of `room`, what is in use.
+    pub reserved: f64,
+    /// Of `calls`, those in flight.
+    pub in_flight: u32,
 }
 
 /// What a lane has learned from throttles. Replicas tell each other, and a restarted one takes it over. Times are

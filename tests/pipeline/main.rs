@@ -2,7 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod registers;
+mod replicas;
 mod rig;
+mod shares;
 
 use std::time::Duration;
 

@@ -34,6 +34,8 @@ struct State {
     /// Our parts of the lanes; none of a lane that is missing. Without a fleet every lane is ours.
     grants: Option<HashMap<Lane, Grant>>,
     budget: u32,
+    /// From then on grants and budget are void, since others may have them.
+    lapse: Option<Instant>,
     /// Accounts, by a lane of theirs, whose tokens per day over all models are used up until then.
     spent_days: Vec<(Lane, Instant)>,
     in_flight: u32,
@@ -48,36 +50,71 @@ impl Gate {
         Self::with(None, budget)
     }
 
-    /// A gate of a replica: it admits nothing before [`Gate::set_grants`].
+    /// A gate of a replica: it admits nothing before [`Gate::set_grant`] and [`Gate::set_budget`].
     #[must_use]
     pub fn in_fleet() -> Self {
         Self::with(Some(HashMap::new()), 0)
     }
 
     fn with(grants: Option<HashMap<Lane, Grant>>, budget: u32) -> Self {
-        let state = State { lanes: HashMap::new(), grants, budget, spent_days: Vec::new(), in_flight: 0, arrivals: 0 };
+        let state = State {
+            lanes: HashMap::new(),
+            grants,
+            budget,
+            lapse: None,
+            spent_days: Vec::new(),
+            in_flight: 0,
+            arrivals: 0,
+        };
         Self(Arc::new(Shared { state: Mutex::new(state), wake: Notify::new(), opened: Notify::new() }))
     }
 
-    /// Sets this process's part of each lane, none of those that are missing, and of the concurrency budget.
-    pub fn set_grants(&self, grants: HashMap<Lane, Grant>, budget: u32) {
+    /// Sets this process's part of a lane.
+    pub fn set_grant(&self, lane: &Lane, grant: Grant) {
         let now = Instant::now();
         let mut state = self.0.lock();
-        state.budget = budget;
-        for (name, lane) in &mut state.lanes {
+        if let Some(lane) = state.lanes.get_mut(lane) {
             let limits = *lane.limits();
-            lane.configure(limits, grants.get(name).copied().unwrap_or(Grant::NONE), now);
+            lane.configure(limits, grant, now);
         }
-        state.grants = Some(grants);
+        state.grants.get_or_insert_default().insert(lane.clone(), grant);
         drop(state);
         self.0.wake.notify_one();
+    }
+
+    /// Sets how many calls may be in flight.
+    pub fn set_budget(&self, budget: u32) {
+        self.0.lock().budget = budget;
+        self.0.wake.notify_one();
+    }
+
+    /// Makes grants and budget void at `lapse`, unless this is called again before. What is void stays so: it must be
+    /// granted anew.
+    pub fn hold_until(&self, lapse: Instant) {
+        self.0.lock_at(Instant::now()).lapse = Some(lapse);
+    }
+
+    /// Gives up grants and budget.
+    pub fn withdraw(&self) {
+        self.0.lock().withdraw(Instant::now());
+    }
+
+    /// This process's part of a lane, and what could be used of it; `None` when nobody has asked for the lane.
+    #[must_use]
+    pub fn standing(&self, lane: &Lane) -> Option<(Grant, LaneLimits, Demand)> {
+        let now = Instant::now();
+        let mut state = self.0.lock_at(now);
+        let grant = state.grant(lane);
+        state.lanes.get_mut(lane).map(|lane| (grant, *lane.limits(), lane.demand(now)))
     }
 
     /// Every lane that was ever asked for, with its limits and what could be used of it now.
     #[must_use]
     pub fn demands(&self) -> Vec<(Lane, LaneLimits, Demand)> {
-        let state = self.0.lock();
-        let mut all: Vec<_> = state.lanes.iter().map(|(n, lane)| (n.clone(), *lane.limits(), lane.demand())).collect();
+        let now = Instant::now();
+        let mut state = self.0.lock();
+        let demands = state.lanes.iter_mut().map(|(name, lane)| (name.clone(), *lane.limits(), lane.demand(now)));
+        let mut all: Vec<_> = demands.collect();
         all.sort_by(|a, b| a.0.cmp(&b.0));
         all
     }
@@ -121,7 +158,7 @@ impl Gate {
         let lane = ask.lane.clone();
         let place = {
             let now = Instant::now();
-            let mut state = self.0.lock();
+            let mut state = self.0.lock_at(now);
             let grant = state.grant(&lane);
             state.arrivals += 1;
             let place: Place = (ask.rank.clone(), state.arrivals);
@@ -171,7 +208,7 @@ impl Gate {
     #[must_use]
     pub fn snapshots(&self) -> Vec<LaneSnapshot> {
         let now = Instant::now();
-        let mut state = self.0.lock();
+        let mut state = self.0.lock_at(now);
         let mut all: Vec<_> = state.lanes.iter_mut().map(|(name, lane)| lane.snapshot(name.as_str(), now)).collect();
         all.sort_by(|a, b| a.lane.cmp(&b.lane));
         all
@@ -180,7 +217,7 @@ impl Gate {
     /// Calls in flight and the most there may be.
     #[must_use]
     pub fn load(&self) -> (u32, u32) {
-        let state = self.0.lock();
+        let state = self.0.lock_at(Instant::now());
         (state.in_flight, state.budget)
     }
 
@@ -189,7 +226,7 @@ impl Gate {
         let now = Instant::now();
         let mut granted = Vec::new();
         let mut next: Option<Instant> = None;
-        let mut state = self.0.lock();
+        let mut state = self.0.lock_at(now);
         let state_ref = &mut *state;
         let mut ready: Vec<(Place, Lane)> = Vec::new();
         for (name, lane) in &mut state_ref.lanes {
@@ -243,12 +280,31 @@ impl State {
     fn grant(&self, lane: &Lane) -> Grant {
         self.grants.as_ref().map_or(Grant::WHOLE, |grants| grants.get(lane).copied().unwrap_or(Grant::NONE))
     }
+
+    fn withdraw(&mut self, now: Instant) {
+        for lane in self.lanes.values_mut() {
+            let limits = *lane.limits();
+            lane.configure(limits, Grant::NONE, now);
+        }
+        (self.grants, self.budget) = (Some(HashMap::new()), 0);
+    }
 }
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing panics while the lock is held; if something did, the state is still one that settles.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The state as it is now, without what has lapsed. Looked at whenever somebody may be admitted rather than by a
+    /// timer, so that a process that was stopped for a while admits nothing on old grants when it goes on.
+    fn lock_at(&self, now: Instant) -> MutexGuard<'_, State> {
+        let mut state = self.lock();
+        let void = state.lapse.is_some_and(|lapse| now >= lapse);
+        if void && (state.budget > 0 || state.grants.as_ref().is_some_and(|grants| !grants.is_empty())) {
+            state.withdraw(now);
+        }
+        state
     }
 
     /// Answers the tokens that were counted.

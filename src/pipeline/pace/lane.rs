@@ -325,14 +325,22 @@ impl LaneState {
         self.pauses.day_paused_until()
     }
 
-    pub fn demand(&self) -> Demand {
+    pub fn demand(&mut self, now: Instant) -> Demand {
         let tpm = self.limits.tokens_per_minute.filter(|tpm| *tpm > 0.0);
         let calls = self.in_flight.saturating_add(u32::try_from(self.waiting.len()).unwrap_or(u32::MAX));
-        let by_tokens = tpm.map_or(0.0, |tpm| (self.tokens_waiting.max(0.0) + self.reserved) / tpm);
+        // What is owed must be paid from our part, or moving it elsewhere would forgive the debt.
+        let owed = self.meter.as_mut().map_or(0.0, |meter| meter.debt(now)).max(self.reserved);
+        let by_tokens = tpm.map_or(0.0, |tpm| (self.tokens_waiting.max(0.0) + owed) / tpm);
         let by_requests = self.limits.requests_per_minute.map_or(0.0, |rpm| f64::from(calls) / rpm.max(1e-3));
         let head = self.waiting.values().next().map_or(0.0, |(waiter, _)| self.cost(&waiter.ask).0);
-        let room = tpm.map_or(0.0, |tpm| (self.reserved + head) / (IN_FLIGHT_SHARE * tpm));
-        Demand { rate: by_tokens.max(by_requests), room, calls }
+        let room = |tokens: f64| tpm.map_or(0.0, |tpm| tokens / (IN_FLIGHT_SHARE * tpm));
+        Demand {
+            rate: by_tokens.max(by_requests),
+            room: room(self.reserved + head),
+            calls,
+            reserved: room(self.reserved),
+            in_flight: self.in_flight,
+        }
     }
 
     pub fn adaptation(&mut self, now: Instant) -> Adaptation {

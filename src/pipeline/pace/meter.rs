@@ -46,6 +46,12 @@ impl Meter {
         self.per_second * SAVED_SECONDS
     }
 
+    /// Tokens owed now.
+    pub fn debt(&mut self, now: Instant) -> f64 {
+        self.refill(now);
+        (-self.level).max(0.0)
+    }
+
     /// Tokens available now; negative is debt.
     #[cfg(test)]
     fn level(&mut self, now: Instant) -> f64 {

@@ -362,16 +362,18 @@ proptest! {
                     }
                 });
             }
-            let part = |quarters: u8| {
+            let grant = |quarters: u8, budget: u32| {
                 let rate = f64::from(quarters) / 4.0;
-                let grant = Grant { rate, room: rate, calls: None };
-                ["a", "b"].map(|lane| (ask(lane, "", 0, 0, FREE).lane, grant)).into()
+                for lane in ["a", "b"] {
+                    gate.set_grant(&ask(lane, "", 0, 0, FREE).lane, Grant { rate, room: rate, calls: None });
+                }
+                gate.set_budget(budget);
             };
             for (quarters, budget) in grants {
-                gate.set_grants(part(quarters), budget);
+                grant(quarters, budget);
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
-            gate.set_grants(part(4), 5);
+            grant(4, 5);
             while let Some(call) = calls.join_next().await {
                 prop_assert!(call.is_ok());
             }
