@@ -74,12 +74,14 @@ impl ServiceQuotas {
 #[async_trait]
 impl Quotas for ServiceQuotas {
     async fn list(&self) -> PortResult<Vec<QuotaRow>> {
-        let mut rows = self.defaults().await.unwrap_or_else(|error| {
+        // Both at once: either takes a second or two, and a starting worker waits for them.
+        let (defaults, applied) = tokio::join!(self.defaults(), self.applied());
+        let mut rows = defaults.unwrap_or_else(|error| {
             // What is in force is what matters; a role that may list only that is well served.
             tracing::debug!(%error, "default quotas are not known");
             BTreeMap::new()
         });
-        rows.extend(self.applied().await?);
+        rows.extend(applied?);
         Ok(rows.into_values().collect())
     }
 }
@@ -111,6 +113,8 @@ fn is_on_this_machine(endpoint: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use serde_json::{Value, json};
 
     use super::*;
@@ -137,47 +141,62 @@ mod tests {
         ServiceQuotas::new(&config, None).list().await
     }
 
-    #[tokio::test]
-    async fn all_pages_are_read_and_applied_values_win() {
-        let pages = vec![
-            page(&quotas(0..100, 1.0), Some("more")),
-            page(&quotas(100..130, 1.0), None),
-            page(&quotas(0..100, 2.0), Some("more")),
-            page(
-                &[&quotas(100..110, 2.0)[..], &[json!({"QuotaCode": "L-999", "QuotaName": "no value"})]].concat(),
-                None,
-            ),
-        ];
-        let replies = pages.into_iter().map(|page| {
-            let reply: Reply = Box::new(move |asked: &Asked| {
+    /// Answers at most so many calls, each by its operation and the page it asks for.
+    async fn serving(
+        applied: impl Fn(&str) -> Canned + Send + Sync + 'static,
+        defaults: impl Fn(&str) -> Canned + Send + Sync + 'static,
+    ) -> Server {
+        let (applied, defaults) = (Arc::new(applied), Arc::new(defaults));
+        let reply = || -> Reply {
+            let (applied, defaults) = (Arc::clone(&applied), Arc::clone(&defaults));
+            Box::new(move |asked: &Asked| {
                 let body = asked.json();
                 assert_eq!((&body["ServiceCode"], &body["MaxResults"]), (&json!("bedrock"), &json!(100)));
-                page
-            });
-            reply
-        });
-        let server = Server::replying(replies.collect()).await;
+                let token = body["NextToken"].as_str().unwrap_or_default().to_owned();
+                match asked.headers["x-amz-target"].to_str().unwrap().rsplit_once('.').unwrap().1 {
+                    "ListServiceQuotas" => applied(&token),
+                    "ListAWSDefaultServiceQuotas" => defaults(&token),
+                    other => panic!("{other} was asked for"),
+                }
+            })
+        };
+        Server::replying((0..10).map(|_| reply()).collect()).await
+    }
+
+    #[tokio::test]
+    async fn all_pages_are_read_and_applied_values_win() {
+        let applied = |token: &str| match token {
+            "" => page(&quotas(0..100, 2.0), Some("more")),
+            "more" => {
+                let unset = json!({"QuotaCode": "L-999", "QuotaName": "no value"});
+                page(&[&quotas(100..110, 2.0)[..], &[unset]].concat(), None)
+            }
+            other => panic!("{other}"),
+        };
+        let defaults = |token: &str| match token {
+            "" => page(&quotas(0..100, 1.0), Some("rest")),
+            "rest" => page(&quotas(100..130, 1.0), None),
+            other => panic!("{other}"),
+        };
+        let server = serving(applied, defaults).await;
         let rows = list(&server).await.unwrap();
         let of = |value: f64| rows.iter().filter(|row| (row.value - value).abs() < 1e-9).count();
         assert_eq!((rows.len(), of(2.0), of(1.0)), (130, 110, 20));
-        let asked = &server.script().asked;
-        let target = |n: usize| asked[n].headers["x-amz-target"].to_str().unwrap().to_owned();
-        assert!(target(0).ends_with(".ListAWSDefaultServiceQuotas") && target(3).ends_with(".ListServiceQuotas"));
-        assert_eq!(asked[3].json()["NextToken"], "more");
+        assert_eq!(server.script().asked.len(), 4);
     }
 
     #[tokio::test]
     async fn without_the_defaults_the_applied_values_do() {
-        let server = Server::saying(vec![refusal("AccessDeniedException"), page(&quotas(0..3, 2.0), None)]).await;
+        let server = serving(|_| page(&quotas(0..3, 2.0), None), |_| refusal("AccessDeniedException")).await;
         assert_eq!(list(&server).await.unwrap().len(), 3);
     }
 
     #[tokio::test]
     async fn a_refusal_names_the_action_to_allow() {
-        let server = Server::saying(vec![page(&[], None), refusal("AccessDeniedException")]).await;
+        let server = serving(|_| refusal("AccessDeniedException"), |_| page(&[], None)).await;
         let error = list(&server).await.unwrap_err();
         assert!(!error.retryable && error.why.contains("servicequotas:ListServiceQuotas"), "{error}");
-        let server = Server::saying(vec![page(&[], None), refusal("NoSuchResourceException")]).await;
+        let server = serving(|_| refusal("NoSuchResourceException"), |_| page(&[], None)).await;
         let error = list(&server).await.unwrap_err();
         assert!(!error.why.contains("servicequotas:"), "{error}");
     }

@@ -10,14 +10,14 @@ use serde::Serialize;
 use super::format::whole;
 use super::place::{ConfigArgs, quotas as service_quotas};
 use super::{Done, Error, print, say};
-use crate::models::{Catalog, ModelQuotas, QuotaOrigin, Sourced};
+use crate::models::{Catalog, Listed, ModelQuotas, QuotaOrigin, Sourced};
 use crate::request::ModelId;
 
 /// Shows the quotas in force: of the models that are configured or serve a use case, and of all that Service Quotas lists.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 JSON: service_quotas (read|off|failed), account_tokens_per_day, models [model, requests_per_minute,
-tokens_per_minute, tokens_per_day, warnings]; each quota is null where there is no limit, or value,
+tokens_per_minute, tokens_per_day, warnings]; each quota is null where no limit is known, or value,
 source (setting|service-quotas|assumed) and quota_name, the quota's name in Service Quotas.
 Exit status: 1 when Service Quotas could not be read; what is configured is shown all the same.")]
 pub struct Args {
@@ -54,7 +54,7 @@ pub async fn quotas(args: Args) -> Done {
     if let Some(service) = service_quotas(&config).await? {
         state = match service.list().await {
             Ok(rows) => {
-                catalog.set_service_quotas(&rows);
+                drop(catalog.set_service_quotas(&rows));
                 "read"
             }
             Err(error) => {
@@ -75,7 +75,7 @@ pub async fn quotas(args: Args) -> Done {
         match &chosen {
             _ if args.json => json(&catalog, state, &shown),
             Some(_) => details(&shown),
-            None => table(&shown),
+            None => table(&shown, catalog.account_tokens_per_day().as_ref()),
         }
         .trim_end(),
     )?;
@@ -94,26 +94,43 @@ fn limits(quotas: &ModelQuotas) -> [(&'static str, Option<&Sourced>); 3] {
 /// Whether anything but a default is known of it.
 fn is_known(quotas: &ModelQuotas) -> bool {
     !quotas.faults.is_empty()
-        || limits(quotas).into_iter().flat_map(|(_, q)| q).any(|q| q.origin != QuotaOrigin::Assumed)
+        || limits(quotas).into_iter().filter_map(|(_, q)| q).any(|q| q.origin != QuotaOrigin::Assumed)
 }
 
-fn table(shown: &[(ModelId, ModelQuotas)]) -> String {
+/// A quota may be a fraction; only small ones are written as such.
+fn number(value: f64) -> String {
+    if value.fract() == 0.0 || value >= 100.0 { whole(value) } else { value.to_string() }
+}
+
+fn table(shown: &[(ModelId, ModelQuotas)], account: Option<&Listed>) -> String {
     if shown.is_empty() {
         return "no quota is configured, and Service Quotas lists none of a known model; see smoother quotas --all"
             .to_owned();
     }
+    let mut page = String::new();
+    // Writing to a String cannot fail.
+    write_table(&mut page, shown, account).unwrap_or_default();
+    page
+}
+
+fn write_table(page: &mut String, shown: &[(ModelId, ModelQuotas)], account: Option<&Listed>) -> std::fmt::Result {
     let width = shown.iter().map(|(id, _)| id.as_str().len()).max().unwrap_or_default().max("model".len());
-    let mut page = format!("{:width$} {:>8} {:>11} {:>15} from\n", "model", "req/min", "tokens/min", "tokens/day");
+    writeln!(page, "{:width$} {:>8} {:>11} {:>15} from", "model", "req/min", "tokens/min", "tokens/day")?;
     for (id, quotas) in shown {
-        let [requests, tokens, day] = limits(quotas).map(|(_, q)| q.map_or("-".to_owned(), |q| whole(q.value)));
+        let [requests, tokens, day] = limits(quotas).map(|(_, q)| q.map_or("-".to_owned(), |q| number(q.value)));
         let mut from: Vec<&str> = limits(quotas).into_iter().filter_map(|(_, q)| Some(word(q?.origin))).collect();
         from.sort_unstable();
         from.dedup();
-        page += &format!("{:width$} {requests:>8} {tokens:>11} {day:>15} {}\n", id.as_str(), from.join("+"));
+        writeln!(page, "{:width$} {requests:>8} {tokens:>11} {day:>15} {}", id.as_str(), from.join("+"))?;
     }
-    page += "\nsetting: under [models] · listed: by Service Quotas · assumed: a careful default until it is known\n\
-             smoother quotas --model ID names the quotas; - where there is no limit\n";
-    page
+    if let Some(account) = account {
+        writeln!(page, "\nall models together: {} tokens/day, which AWS counts by price", number(account.value))?;
+    }
+    writeln!(
+        page,
+        "\nsetting: under [models] · listed: by Service Quotas · assumed: a careful default until it is known"
+    )?;
+    writeln!(page, "smoother quotas --model ID names the quotas; - where no limit is known")
 }
 
 fn word(origin: QuotaOrigin) -> &'static str {
@@ -137,9 +154,9 @@ fn write_details(page: &mut String, id: &ModelId, quotas: &ModelQuotas) -> std::
     writeln!(page, "{}", id.as_str())?;
     for (what, quota) in limits(quotas) {
         match quota {
-            None => writeln!(page, "  {what:<13}{:>15}", "no limit")?,
+            None => writeln!(page, "  {what:<13}{:>15}", "none known")?,
             Some(quota) => {
-                writeln!(page, "  {what:<13}{:>15}  {}", whole(quota.value), word(quota.origin))?;
+                writeln!(page, "  {what:<13}{:>15}  {}", number(quota.value), word(quota.origin))?;
                 if let Some(name) = &quota.quota_name {
                     writeln!(page, "    {name}")?;
                 }
@@ -221,11 +238,11 @@ mod tests {
         let config = Config::load(&Sources { overrides, ..Sources::default() }).unwrap().config;
         let catalog = Catalog::new(&config);
         let row = |name: &str, value: f64| QuotaRow { name: name.to_owned(), value };
-        catalog.set_service_quotas(&[
+        drop(catalog.set_service_quotas(&[
             row("Cross-region model inference tokens per minute for Anthropic Claude Sonnet 4.5 V1", 100_000_000.0),
             row("Model invocation max tokens per day for Anthropic Claude Sonnet 4.5 V1 (doubled for cross-region calls)", 72e9),
             row("Cross-Model Max Tokens Per Day", 5e6),
-        ]);
+        ]));
         let models = [GOV, "amazon.nova-lite-v1:0"].map(|id| ModelId::new(id).unwrap());
         let shown = models.into_iter().map(|id| (id.clone(), catalog.quotas(&id))).collect();
         (catalog, shown)
@@ -233,7 +250,9 @@ mod tests {
 
     #[test]
     fn the_table_fits_and_tells_who_says_so() {
-        let page = table(&shown().1);
+        let (catalog, shown) = shown();
+        let page = table(&shown, catalog.account_tokens_per_day().as_ref());
+        assert!(page.contains("all models together: 5,000,000 tokens/day"), "{page}");
         assert!(page.lines().all(|line| line.chars().count() <= WIDTH), "{page}");
         let line = |model: &str| {
             page.lines().find(|line| line.starts_with(model)).unwrap().split_whitespace().collect::<Vec<_>>()

@@ -142,6 +142,7 @@ impl Catalog {
 
     /// Takes over what Service Quotas lists; in force from now on wherever nothing is configured. Answers what that changed of
     /// the models in use.
+    #[must_use = "an operator should be told"]
     pub fn set_service_quotas(&self, rows: &[QuotaRow]) -> Vec<QuotaChange> {
         let quotas = || self.in_use().into_iter().map(|id| (self.admitted(&id).quota, id));
         let before: Vec<_> = quotas().collect();

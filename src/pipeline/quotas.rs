@@ -154,3 +154,65 @@ fn shown(quota: &QuotaSettings) -> String {
     };
     format!("{requests}{} tokens/min{day} ({origin})", quota.tokens_per_minute)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::config::{Config, Sources};
+    use crate::pipeline::pace::{Ask, Settlement};
+    use crate::ports::{PortResult, QuotaRow};
+    use crate::request::{Estimate, Lane, ModelId};
+
+    const NOVA: &str = "amazon.nova-lite-v1:0";
+
+    struct Listing(Mutex<f64>);
+
+    #[async_trait]
+    impl Quotas for Listing {
+        async fn list(&self) -> PortResult<Vec<QuotaRow>> {
+            let name = |what: &str| format!("On-demand model inference {what} per minute for Amazon Nova Lite");
+            let requests = *self.0.lock().unwrap();
+            Ok(vec![
+                QuotaRow { name: name("requests"), value: requests },
+                QuotaRow { name: name("tokens"), value: 1e6 },
+            ])
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_already_gets_the_raised_quota() {
+        let catalog = Arc::new(Catalog::new(&Config::load(&Sources::default()).unwrap().config));
+        let (gate, listing) = (Gate::alone(10), Arc::new(Listing(Mutex::new(0.01))));
+        let mut tasks = tokio::task::JoinSet::new();
+        let dispatcher = gate.clone();
+        tasks.spawn(async move { dispatcher.run().await });
+        let keeper = QuotaKeeper::new(Some(listing.clone()), Arc::clone(&catalog), gate.clone());
+        let mut first_look = keeper.first_look();
+        tasks.spawn(keeper.run());
+        first_look.wait_for(|looked| *looked).await.unwrap();
+
+        let id = ModelId::new(NOVA).unwrap();
+        let ask = |rank: &str| Ask {
+            lane: Lane::new("default", "us-east-1", &id),
+            limits: lane_limits(&catalog.admitted(&id)),
+            rank: rank.to_owned(),
+            urgent: false,
+            estimate: Estimate { input_tokens: 10, max_output_tokens: 10 },
+            kind: None,
+        };
+        let began = Instant::now();
+        // What makes up for late timers, two starts, is there at the start.
+        for rank in ["1", "2"] {
+            gate.admit(ask(rank)).await.unwrap().settle(Settlement::Answered(None));
+        }
+        *listing.0.lock().unwrap() = 60.0;
+        // Under the first quota a start is due every hundred minutes.
+        gate.admit(ask("3")).await.unwrap().settle(Settlement::Answered(None));
+        let waited = began.elapsed();
+        assert!((EVERY..EVERY + JITTER + 2 * LOOK).contains(&waited), "{waited:?}");
+    }
+}

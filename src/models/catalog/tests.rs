@@ -242,7 +242,7 @@ fn what_is_configured_wins_over_what_is_listed_and_that_over_what_is_assumed() {
     ] {
         let set: Vec<(&str, &str)> = set.iter().map(|(name, value)| (name.as_str(), *value)).collect();
         let catalog = catalog(&set);
-        catalog.set_service_quotas(&rows);
+        drop(catalog.set_service_quotas(&rows));
         assert_eq!(ask(&catalog, NOVA).unwrap().quota, expected, "{set:?}");
         let arn = format!("arn:aws:bedrock:us-east-1:123456789012:inference-profile/{NOVA}");
         assert_eq!(ask(&catalog, &arn).unwrap().quota, expected, "an ARN and its id are one");
@@ -253,7 +253,7 @@ fn what_is_configured_wins_over_what_is_listed_and_that_over_what_is_assumed() {
 #[test]
 fn requests_are_not_limited_where_only_tokens_are_listed() {
     let catalog = catalog(&[]);
-    catalog.set_service_quotas(&listed(&[(LISTED, 4000.0)]));
+    drop(catalog.set_service_quotas(&listed(&[(LISTED, 4000.0)])));
     assert_eq!(ask(&catalog, NOVA).unwrap().quota.requests_per_minute, None);
 }
 
@@ -276,7 +276,7 @@ fn a_new_list_applies_at_once_and_tells_what_it_changed() {
 #[test]
 fn each_value_tells_where_it_is_from() {
     let catalog = catalog(&[(&format!("models.\"{NOVA}\".requests_per_minute"), "7")]);
-    catalog.set_service_quotas(&listed(&[(LISTED, 4000.0), ("Cross-Model Max Tokens Per Day", 5e6)]));
+    drop(catalog.set_service_quotas(&listed(&[(LISTED, 4000.0), ("Cross-Model Max Tokens Per Day", 5e6)])));
     let quotas = catalog.quotas(&ModelId::new(NOVA).unwrap());
     assert_eq!(quotas.requests_per_minute.unwrap().origin, QuotaOrigin::Configured);
     assert_eq!(quotas.tokens_per_minute.quota_name.as_deref(), Some(LISTED));
