@@ -31,6 +31,10 @@ def test_quotas_tells_what_is_listed_and_what_is_set(bedrock, smoother):
     assert quota(report, NOVA, "tokens_per_day")["value"] == 98_765_432
     assert all(entry["model"] != "amazon.nova-micro-v1:0" for entry in report["models"]), "assumed quotas are not shown"
 
+    # The SDK's own variable, for who keeps Service Quotas elsewhere.
+    sdk = {"AWS_ENDPOINT_URL_SERVICE_QUOTAS": simulator.url, "AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
+    assert json.loads(smoother("quotas", "--json", env=sdk).out()) == report
+
     setting = f'models."{NOVA}".tokens_per_minute=4242'
     report = json.loads(smoother("quotas", "--json", "--model", NOVA, "--set", setting, env=env).out())
     assert quota(report, NOVA, "tokens_per_minute") == {"value": 4242, "source": "setting", "quota_name": None}

