@@ -14,6 +14,7 @@ pub mod errors;
 pub mod provision;
 pub mod s3;
 pub mod schema;
+pub mod service_quotas;
 pub mod sns;
 pub mod sqs;
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod demo;
 mod format;
 mod init;
 mod place;
+mod quotas;
 mod results;
 mod run;
 mod simulate;
@@ -47,6 +48,8 @@ enum Command {
     Results(results::Args),
     /// Prints the effective settings and where each came from, or everything that is wrong
     CheckConfig(check_config::Args),
+    /// Shows the quotas in force and where each is from: settings, Service Quotas, or assumed
+    Quotas(quotas::Args),
     /// Creates queues, tables, bucket and topic for development; deploy with Terraform or CDK
     Init(init::Args),
     /// Serves a simulated Bedrock over HTTP
@@ -100,6 +103,7 @@ async fn dispatch(command: Command) -> Done {
         Command::Status(args) => status::status(args).await,
         Command::Results(args) => results::results(args).await,
         Command::CheckConfig(args) => check_config::check_config(&args),
+        Command::Quotas(args) => quotas::quotas(args).await,
         Command::Init(args) => init::init(args).await,
         Command::SimulateBedrock(args) => simulate::simulate(args).await,
     }

@@ -94,6 +94,12 @@ impl Config {
         Duration::from_mins(u64::from(self.minutes_to_process))
     }
 
+    /// Whether Service Quotas is asked for the quotas that are not configured.
+    #[must_use]
+    pub fn asks_service_quotas(&self) -> bool {
+        self.quota_source == "service-quotas"
+    }
+
     /// What [`crate::request::message::decode`] needs of it.
     #[must_use]
     pub fn message_limits(&self) -> Limits {

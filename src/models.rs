@@ -4,8 +4,12 @@ mod catalog;
 mod estimate;
 mod prices;
 mod profile;
+mod quota_names;
+mod quotas;
 
-pub use self::catalog::{Catalog, ModelSpec, QuotaSettings};
+pub use self::catalog::{Catalog, ModelSpec};
 pub use self::estimate::estimate;
 pub use self::prices::Prices;
 pub use self::profile::{bare_id, quota_id};
+pub use self::quota_names::{Limits, Listed, QuotaTable};
+pub use self::quotas::{ModelQuotas, QuotaChange, QuotaOrigin, QuotaSettings, Sourced};

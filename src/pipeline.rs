@@ -8,6 +8,7 @@
 //!                                                                                         └─► reports
 //! ```
 //! - [`lifecycle`] is the state machine: the only place that builds ledger transitions.
+//! - [`quotas`] keeps the quotas in force up to date.
 //! - [`fleet`] knows the other replicas; [`alerter`] and [`tally`] tell people what happens.
 //! - [`intake`] receives from queues, [`batcher`] turns single sends and deletes into the batches that services charge for.
 
@@ -21,6 +22,7 @@ pub mod intake;
 pub mod lifecycle;
 pub mod pace;
 pub mod plan;
+pub mod quotas;
 pub mod rank;
 pub mod record;
 pub mod tally;

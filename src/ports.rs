@@ -11,6 +11,7 @@ pub mod metrics;
 pub mod model;
 pub mod payloads;
 pub mod queue;
+pub mod quotas;
 pub mod registers;
 pub mod reports;
 
@@ -22,6 +23,7 @@ pub use metrics::{Datum, Metrics, Unit};
 pub use model::{Answer, Call, CallError, Model};
 pub use payloads::{Payloads, PutKind};
 pub use queue::{Delivery, Depth, Outgoing, Queue};
+pub use quotas::{QuotaRow, Quotas};
 pub use registers::{Register, Registers};
 pub use reports::{ReportRow, Reports};
 

@@ -16,9 +16,10 @@ use crate::pipeline::fleet::{Fleet, Member, Role};
 use crate::pipeline::ingest::{self, Ingest};
 use crate::pipeline::pace::Gate;
 use crate::pipeline::plan::{self, Planner};
+use crate::pipeline::quotas::QuotaKeeper;
 use crate::pipeline::record::{self, Recorder};
 use crate::pipeline::tally::Tally;
-use crate::ports::{Model, Ports};
+use crate::ports::{Model, Ports, Quotas};
 use crate::request::Status;
 use crate::shutdown::Stop;
 
@@ -30,6 +31,9 @@ const METRICS_EVERY: Duration = Duration::from_mins(1);
 /// counts on AWS are approximate and the planner looks at dead letters only every two.
 const IDLE_LOOK: Duration = Duration::from_millis(200);
 const IDLE_LOOKS: u32 = 15;
+
+/// How long the work waits for the first look at Service Quotas.
+const QUOTA_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What a worker needs to know besides its ports.
 #[derive(Clone, Debug)]
@@ -61,6 +65,7 @@ pub struct Worker {
     ports: Ports,
     model: Arc<dyn Model>,
     catalog: Arc<Catalog>,
+    quotas: Option<Arc<dyn Quotas>>,
     clock: Clock,
     settings: Settings,
     gate: Gate,
@@ -72,7 +77,13 @@ impl Worker {
     #[must_use]
     pub fn new(ports: Ports, model: Arc<dyn Model>, catalog: Arc<Catalog>, clock: Clock, settings: Settings) -> Self {
         let gate = Gate::in_fleet();
-        Self { ports, model, catalog, clock, settings, gate, tally: Arc::default() }
+        Self { ports, model, catalog, quotas: None, clock, settings, gate, tally: Arc::default() }
+    }
+
+    /// With somewhere to look up the quotas that are not configured.
+    #[must_use]
+    pub fn with_quotas(self, quotas: Option<Arc<dyn Quotas>>) -> Self {
+        Self { quotas, ..self }
     }
 
     /// What happens in it; may be read while it runs.
@@ -132,6 +143,7 @@ impl Worker {
         if self.settings.until_idle {
             crew.background.spawn(stop_when_idle(self.ports.clone(), stop.intake.clone(), recorder.clone()));
         }
+        self.start_quotas(&mut crew, &stop).await;
         // Whatever may have made room or brought work wakes the planner.
         let wake = Arc::new(Notify::new());
         if self.settings.roles.contains(&Role::Ingest) {
@@ -166,6 +178,20 @@ impl Worker {
             since: self.clock.now(),
             shown_at: self.clock.now(),
             lanes: Vec::new(),
+        }
+    }
+
+    /// Nothing is admitted under an assumed quota while the real one is about to be known.
+    async fn start_quotas(&self, crew: &mut Crew, stop: &Stop) {
+        let keeper = QuotaKeeper::new(self.quotas.clone(), Arc::clone(&self.catalog), self.gate.clone());
+        let mut first_look = keeper.first_look();
+        crew.background.spawn(keeper.run());
+        tokio::select! {
+            () = stop.intake.cancelled() => {}
+            _ = first_look.wait_for(|looked| *looked) => {}
+            () = tokio::time::sleep(QUOTA_PATIENCE) => {
+                tracing::info!("Service Quotas has not answered yet; work starts with what is configured and small defaults");
+            }
         }
     }
 

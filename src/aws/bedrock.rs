@@ -177,14 +177,14 @@ impl Bedrock {
     }
 }
 
-fn is_loopback(host: &str) -> bool {
+pub(super) fn is_loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     bare == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// Whether somebody set credentials for this process. Instance metadata is not asked: what listens on this machine
 /// needs no role's credentials, and the look would cost seconds where there is no such service.
-fn names_credentials() -> bool {
+pub(super) fn names_credentials() -> bool {
     ["AWS_ACCESS_KEY_ID", "AWS_PROFILE"]
         .iter()
         .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))

@@ -7,9 +7,10 @@ use clap::Args;
 
 use crate::aws::bedrock::{self, Bedrock};
 use crate::aws::clients;
+use crate::aws::service_quotas::ServiceQuotas;
 use crate::clock::Clock;
 use crate::config::{Config, Loaded, Sources};
-use crate::ports::{Model, Ports};
+use crate::ports::{Model, Ports, Quotas};
 use crate::{aws, local};
 
 use super::Error;
@@ -125,6 +126,15 @@ pub async fn open_local(dir: PathBuf, config: Config, clock: Clock) -> Result<Pl
     };
     let local::Local { ports, dir } = local::open(&dir, settings, clock.clone()).await?;
     Ok(Place { ports, config, clock, dir: Some(dir) })
+}
+
+/// Where quotas are looked up that are not configured, if anywhere.
+pub async fn quotas(config: &Config) -> Result<Option<Arc<dyn Quotas>>, Error> {
+    if !config.asks_service_quotas() {
+        return Ok(None);
+    }
+    let sdk = clients::sdk_config(&config.aws_region).await?;
+    Ok(Some(Arc::new(ServiceQuotas::new(&sdk, config.bedrock_endpoint.as_deref()))))
 }
 
 impl Place {

@@ -14,7 +14,7 @@ use crate::retry::Policy;
 use crate::shutdown::Stop;
 use crate::worker::{Settings, Worker};
 
-use super::place::{Place, PlaceArgs};
+use super::place::{Place, PlaceArgs, quotas};
 use super::{Done, Error};
 
 /// Held requests are looked after when they are older than this and than two processing windows.
@@ -72,7 +72,8 @@ pub async fn run(args: Args) -> Done {
         version = env!("CARGO_PKG_VERSION"),
         "smoother works"
     );
-    let worker = Worker::new(place.ports.clone(), model, catalog, place.clock.clone(), settings);
+    let quotas = quotas(&place.config).await?;
+    let worker = Worker::new(place.ports.clone(), model, catalog, place.clock.clone(), settings).with_quotas(quotas);
     let tally = worker.tally();
     let stop = Stop::default();
     let signals = stop.clone();

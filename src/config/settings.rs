@@ -114,9 +114,11 @@ settings! {
         allowed_source_buckets: Vec<String> = Kind::List(Form::Bucket) => "";
         /// Models that may be asked for; `*` stands for any characters.
         allowed_models: Vec<String> = Kind::List(Form::ModelPattern) => "*";
-        /// The quota assumed of a model that has none under `[models]`: requests a minute.
+        /// Where quotas come from that are not under `[models]`: `service-quotas`, or `settings` for nowhere else.
+        quota_source: String = Kind::Text(Form::QuotaSource) => "service-quotas";
+        /// The quota assumed of a model that has none anywhere: requests a minute.
         max_requests_per_minute_default: u32 = Kind::Whole(1, MOST) => "60";
-        /// The quota assumed of a model that has none under `[models]`: tokens a minute.
+        /// The quota assumed of a model that has none anywhere: tokens a minute.
         max_tokens_per_minute_default: u64 = Kind::Whole(1, MOST) => "100000";
 
         /// A model call without an answer is given up after this.
@@ -158,7 +160,7 @@ settings! {
 }
 
 settings! {
-    /// `[models."<model id>"]`: overrides of one model, profile or ARN. What is not set comes from the catalogue.
+    /// `[models."<model id>"]`: overrides of one model, profile or ARN. What is not set comes from Service Quotas and the catalogue.
     struct ModelSettings in MODEL_SETTINGS {
         /// The requests-per-minute quota. Not enforced for every model.
         requests_per_minute: Option<f64> = Kind::Number(0.01, f64::MAX);

@@ -61,6 +61,7 @@ fn another<Owner>(setting: &Setting<Owner>) -> String {
         "7",
         "7s",
         "7000",
+        "settings",
     ];
     let taken = |text: &&str| setting.kind.read(&Raw::Loose((*text).to_owned())).is_some();
     candidates.into_iter().find(taken).unwrap_or_else(|| panic!("no value for {}", setting.name)).to_owned()

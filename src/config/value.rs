@@ -91,6 +91,7 @@ pub(super) enum Form {
     TopicArn,
     Model,
     ModelPattern,
+    QuotaSource,
 }
 
 impl Form {
@@ -118,6 +119,7 @@ impl Form {
                     && !text.bytes().any(|b| b.is_ascii_uppercase())
             }
             Self::TopicArn => text.starts_with("arn:") && text.split(':').count() == 6 && text.contains(":sns:"),
+            Self::QuotaSource => matches!(text, "service-quotas" | "settings"),
             Self::Model | Self::ModelPattern => long(1, 2048) && text.bytes().all(|b| b.is_ascii_graphic()),
         }
     }
@@ -133,6 +135,7 @@ impl Form {
             Self::TopicArn => "the ARN of an SNS topic, arn:aws:sns:REGION:ACCOUNT:NAME",
             Self::Model => "a Bedrock model id, inference profile id or ARN",
             Self::ModelPattern => "a model id, or a pattern with * for any characters",
+            Self::QuotaSource => "service-quotas or settings",
         }
     }
 }

@@ -1,12 +1,15 @@
 //! The models that may be asked for: a built-in table with the operator's configuration put over it.
 
-use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, LazyLock};
 
 use super::prices::Prices;
 use super::profile::{bare_id, claude, is_geographic, quota_id};
+use super::quota_names::Listed;
+use super::quotas::{Live, ModelQuotas, QuotaChange, QuotaSettings};
 use crate::config::{Config, ModelSettings};
 use crate::nearest::closest;
+use crate::ports::QuotaRow;
 use crate::request::message::Target;
 use crate::request::{Failure, ModelId};
 
@@ -34,23 +37,12 @@ pub struct ModelSpec {
     pub prices: Option<Prices>,
 }
 
-/// The quota of a model.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct QuotaSettings {
-    /// Requests a minute, where they are limited.
-    pub requests_per_minute: Option<f64>,
-    /// Tokens a minute.
-    pub tokens_per_minute: f64,
-    /// Tokens a day, where they are limited.
-    pub tokens_per_day: Option<f64>,
-    /// Nobody configured the tokens a minute; a small default stands in.
-    pub assumed: bool,
-}
-
-/// Which models there are and which use cases. Cheap to ask, fixed once made.
+/// Which models there are and which use cases. Cheap to ask; fixed once made but for what Service Quotas says, which all
+/// clones share.
 #[derive(Clone, Debug)]
 pub struct Catalog {
     config: Config,
+    live: Arc<Live>,
 }
 
 /// A row of the table.
@@ -87,7 +79,7 @@ impl Catalog {
     /// The built-in table with `[models]`, `[use_cases]` and `allowed_models` of the configuration.
     #[must_use]
     pub fn new(config: &Config) -> Self {
-        Self { config: config.clone() }
+        Self { config: config.clone(), live: Arc::default() }
     }
 
     /// The model that a message asks for.
@@ -148,19 +140,57 @@ impl Catalog {
         self.assemble(id, quota_id, lookup(name), settings.unwrap_or(&ModelSettings::default()))
     }
 
+    /// Takes over what Service Quotas lists; in force from now on wherever nothing is configured. Answers what that changed of
+    /// the models in use.
+    #[must_use = "an operator should be told"]
+    pub fn set_service_quotas(&self, rows: &[QuotaRow]) -> Vec<QuotaChange> {
+        let quotas = || self.in_use().into_iter().map(|id| (self.admitted(&id).quota, id));
+        let before: Vec<_> = quotas().collect();
+        self.live.replace(rows);
+        let changed = before.into_iter().zip(quotas()).filter(|((before, _), (after, _))| before != after);
+        changed.map(|((before, id), (after, _))| QuotaChange { model: id, before, after }).collect()
+    }
+
+    /// The models that are configured or serve a use case, and those that were asked for.
+    #[must_use]
+    pub fn in_use(&self) -> Vec<ModelId> {
+        let serving = self.config.use_cases.values().filter_map(|use_case| ModelId::new(use_case.model.as_str()).ok());
+        let mut ids: BTreeSet<ModelId> = self.config.models.keys().cloned().chain(serving).collect();
+        let charged: BTreeSet<String> = ids.iter().map(|id| quota_id(id.as_str()).to_owned()).collect();
+        let asked = self.live.asked().into_iter().filter(|id| !charged.contains(id));
+        ids.extend(asked.filter_map(|id| ModelId::new(id).ok()));
+        ids.into_iter().collect()
+    }
+
+    /// The built-in models, and those in use.
+    #[must_use]
+    pub fn models(&self) -> Vec<ModelId> {
+        let built_in = TABLE.keys().filter_map(|id| ModelId::new(*id).ok());
+        built_in.chain(self.in_use()).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// A model's quota, each value with where it is from.
+    #[must_use]
+    pub fn quotas(&self, id: &ModelId) -> ModelQuotas {
+        let charged = quota_id(id.as_str());
+        let by_quota_id = || self.config.models.get(&ModelId::new(charged).ok()?);
+        let settings = self.config.models.get(id).or_else(by_quota_id);
+        ModelQuotas::of(&self.config, settings.unwrap_or(&ModelSettings::default()), &self.live.of(charged))
+    }
+
+    /// The quota of tokens a day over all models of the account, where Service Quotas lists one. It is shown and not paced:
+    /// AWS counts it by price.
+    #[must_use]
+    pub fn account_tokens_per_day(&self) -> Option<Listed> {
+        self.live.account_tokens_per_day()
+    }
+
     fn assemble(&self, id: &ModelId, quota_id: ModelId, entry: Option<Entry>, set: &ModelSettings) -> ModelSpec {
-        let assumed = set.tokens_per_minute.is_none();
-        let assumed_requests = f64::from(self.config.max_requests_per_minute_default);
         let usual = if entry.is_some_and(|e| e.embeds) { 0 } else { USUAL_MAX_OUTPUT };
         ModelSpec {
             max_output_tokens: set.max_output_tokens.or(entry.and_then(|e| e.max_output_tokens)).unwrap_or(usual),
             burndown: set.burndown.unwrap_or_else(|| burndown(quota_id.as_str())),
-            quota: QuotaSettings {
-                requests_per_minute: set.requests_per_minute.or(assumed.then_some(assumed_requests)),
-                tokens_per_minute: set.tokens_per_minute.unwrap_or(self.config.max_tokens_per_minute_default as f64),
-                tokens_per_day: set.tokens_per_day,
-                assumed,
-            },
+            quota: ModelQuotas::of(&self.config, set, &self.live.of(quota_id.as_str())).settings(),
             max_concurrent: set.max_concurrent,
             prices: Prices::overridden(entry.and_then(|e| e.prices), set),
             id: id.clone(),

@@ -19,7 +19,7 @@ use super::rank::Ranker;
 use super::record::Recorder;
 use super::tally::Tally;
 use crate::clock::{Clock, Timestamp};
-use crate::models::{Catalog, ModelSpec, estimate};
+use crate::models::{Catalog, ModelSpec, QuotaOrigin, estimate};
 use crate::ports::payloads::{Fetched, ForeignObject};
 use crate::ports::{Delivery, Inserted, Ledger, Payloads, PortError, PortResult, Ports, PutKind, Queue, Work};
 use crate::request::message::{self, Fault, Invalid, Limits, Submission, Target};
@@ -429,7 +429,7 @@ fn is_repeat(present: &Row, request: &Request) -> bool {
 pub fn fits(estimate: Estimate, model: &ModelSpec) -> Result<(), Failure> {
     let reserve = estimate.input_tokens + estimate.max_output_tokens;
     let quota = model.quota.tokens_per_minute;
-    if model.quota.assumed || (reserve as f64) <= quota {
+    if model.quota.origin == QuotaOrigin::Assumed || (reserve as f64) <= quota {
         return Ok(());
     }
     Err(Failure {

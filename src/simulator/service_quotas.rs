@@ -59,7 +59,10 @@ fn list(settings: &Settings, request: &Value) -> Result<Value, Refusal> {
 
 fn quotas(settings: &Settings) -> Vec<Value> {
     let mut all: Vec<Value> = settings.models.iter().flat_map(|(id, model)| of_model(settings, id, model)).collect();
-    all.sort_by(|a, b| a["QuotaName"].as_str().cmp(&b["QuotaName"].as_str()));
+    // Profiles of several geographies have one name between them, and AWS lists a name once; the smaller is safe for both.
+    let key = |quota: &Value| (quota["QuotaName"].as_str().unwrap_or_default().to_owned(), quota["Value"].as_f64());
+    all.sort_by(|a, b| key(a).partial_cmp(&key(b)).unwrap_or(std::cmp::Ordering::Equal));
+    all.dedup_by(|later, kept| later["QuotaName"] == kept["QuotaName"]);
     all
 }
 
@@ -73,10 +76,14 @@ fn of_model(settings: &Settings, id: &str, model: &ModelSettings) -> Vec<Value> 
     let label = model.quota_name.clone().unwrap_or_else(|| {
         known(base).map_or_else(|| format!("{} {}", provider(base), name(base)), |facts| facts.quota_name.to_owned())
     });
+    let day = match geography {
+        Some("global") => "Global cross-region model inference tokens per day",
+        _ => "Model invocation max tokens per day",
+    };
     let limits = [
         (model.rpm, format!("{reach} model inference requests per minute for {label}"), "MINUTE", true),
         (model.tpm, format!("{reach} model inference tokens per minute for {label}"), "MINUTE", true),
-        (model.tpd, format!("Model invocation max tokens per day for {label}"), "DAY", false),
+        (model.tpd, format!("{day} for {label}"), "DAY", false),
     ];
     let enforced = limits
         .into_iter()
@@ -122,13 +129,14 @@ mod tests {
 
     #[test]
     fn names_are_bedrocks() {
-        let patch = json!({"models": {"global.anthropic.claude-sonnet-4-5-20250929-v1:0": {"tpd": 5}, "meta.x-v1:0": {"rpm": null}}});
+        let patch = json!({"models": {"global.anthropic.claude-sonnet-4-5-20250929-v1:0": {"tpd": 5}, "meta.x-v1:0": {"rpm": null}, "us.amazon.nova-pro-v1:0": {"tpd": 7}}});
         let all = quotas(&Settings::default().patched(patch).unwrap());
         let names: Vec<&str> = all.iter().filter_map(|quota| quota["QuotaName"].as_str()).collect();
         for name in [
             "Cross-region model inference tokens per minute for Anthropic Claude Sonnet 4.5 V1",
             "Global cross-region model inference tokens per minute for Anthropic Claude Sonnet 4.5 V1",
-            "Model invocation max tokens per day for Anthropic Claude Sonnet 4.5 V1",
+            "Global cross-region model inference tokens per day for Anthropic Claude Sonnet 4.5 V1",
+            "Model invocation max tokens per day for Amazon Nova Pro",
             "Cross-region model inference requests per minute for Amazon Nova Pro",
             "On-demand model inference requests per minute for Amazon Titan Text Embeddings V2",
             "On-demand model inference tokens per minute for Meta X V1",
@@ -136,6 +144,15 @@ mod tests {
             assert!(names.contains(&name), "{name} is not in {names:?}");
         }
         assert!(!names.contains(&"On-demand model inference requests per minute for Meta X V1"));
+    }
+
+    #[test]
+    fn a_name_is_listed_once_with_the_smallest_value() {
+        let patch = json!({"models": {"us.amazon.nova-pro-v1:0": {"tpm": 9}, "eu.amazon.nova-pro-v1:0": {"tpm": 8}}});
+        let all = quotas(&Settings::default().patched(patch).unwrap());
+        let name = "Cross-region model inference tokens per minute for Amazon Nova Pro";
+        let values: Vec<&Value> = all.iter().filter(|quota| quota["QuotaName"] == name).map(|q| &q["Value"]).collect();
+        assert_eq!(values, [&json!(8.0)]);
     }
 
     #[test]

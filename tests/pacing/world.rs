@@ -1,6 +1,6 @@
 //! Runs a scenario: replicas, each with its own gate, that take requests from one ranked backlog and call one server.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -36,6 +36,8 @@ pub struct World {
     pub server: Mutex<Server>,
     pub outcome: Mutex<Outcome>,
     backlog: Mutex<BTreeMap<String, Arc<Planned>>>,
+    /// Replicas that take work.
+    live: Mutex<BTreeSet<usize>>,
     arrived: Notify,
     believed: Mutex<LaneLimits>,
     network: Mutex<Draws>,
@@ -115,6 +117,7 @@ pub async fn run(scenario: &Scenario, seed: u64) -> Arc<World> {
         server: Mutex::new(Server::new(server, seed)),
         outcome: Mutex::default(),
         backlog: Mutex::default(),
+        live: Mutex::default(),
         arrived: Notify::new(),
         believed: Mutex::new(believed),
         network: Mutex::new(Draws::new(seed, 0, 13)),
@@ -155,6 +158,7 @@ pub async fn run(scenario: &Scenario, seed: u64) -> Arc<World> {
 
 impl World {
     fn start_replica(self: &Arc<Self>, number: usize, memory: &Arc<Memory>) -> Replica {
+        self.live.lock().unwrap().insert(number);
         let link = memory.link(number as u64 + 1);
         let alone = self.scenario.fleet.replicas == 1 && self.scenario.events.iter().all(|e| !e.what.is_of_the_fleet());
         let (gate, mut tasks) =
@@ -190,6 +194,7 @@ impl World {
             }
             What::Crash(n) => {
                 let Some(replica) = replicas[*n].take() else { return };
+                self.live.lock().unwrap().remove(n);
                 let lost = std::mem::take(&mut *replica.in_hand.lock().unwrap());
                 drop(replica);
                 let world = Arc::clone(self);
@@ -203,6 +208,7 @@ impl World {
             What::Join(n) => replicas[*n] = Some(self.start_replica(*n, memory)),
             What::Leave(n) => {
                 let Some(mut replica) = replicas[*n].take() else { return };
+                self.live.lock().unwrap().remove(n);
                 let world = Arc::clone(self);
                 side.spawn(async move {
                     replica.stop.cancel();
@@ -312,7 +318,9 @@ impl World {
         let Some(first) = self.scenario.fleet.pinned else {
             let best = backlog.first_entry();
             // An urgent one is handed to anybody, not always to the same.
-            let dealt = |request: &Planned| request.urgent && dice(request) % self.scenario.fleet.replicas == number;
+            let live = self.live.lock().unwrap();
+            let dealt =
+                |request: &Planned| request.urgent && live.iter().nth(dice(request) % live.len()) == Some(&number);
             return best.filter(|best| has_room || dealt(best.get())).map(|best| best.remove_entry());
         };
         let home = |request: &Planned| {

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod quotas;
 mod registers;
 mod replicas;
 mod rig;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::Sources;
+use crate::models::QuotaOrigin;
 use crate::request::Usage;
 
 const NOVA: &str = "us.amazon.nova-lite-v1:0";
@@ -121,7 +122,7 @@ fn quotas_are_assumed_until_they_are_configured() {
         requests_per_minute: Some(60.0),
         tokens_per_minute: 100_000.0,
         tokens_per_day: None,
-        assumed: true,
+        origin: QuotaOrigin::Assumed,
     };
     assert_eq!(spec(NOVA).quota, small);
     let path = |field: &str| format!("models.\"{NOVA}\".{field}");
@@ -130,13 +131,17 @@ fn quotas_are_assumed_until_they_are_configured() {
         requests_per_minute: None,
         tokens_per_minute: 5000.0,
         tokens_per_day: Some(70_000.0),
-        assumed: false,
+        origin: QuotaOrigin::Configured,
     };
     assert_eq!(ask(&tokens, NOVA).unwrap().quota, expected);
     let requests = catalog(&[(&path("requests_per_minute"), "7")]);
     assert_eq!(ask(&requests, NOVA).unwrap().quota, QuotaSettings { requests_per_minute: Some(7.0), ..small });
     let bare = bare_id(NOVA);
-    assert!(ask(&tokens, bare).unwrap().quota.assumed, "the quota of a profile is not that of its model");
+    assert_eq!(
+        ask(&tokens, bare).unwrap().quota.origin,
+        QuotaOrigin::Assumed,
+        "the quota of a profile is not that of its model"
+    );
 }
 
 #[test]
@@ -206,4 +211,76 @@ fn embeddings_reserve_no_output() {
     assert_eq!(spec("amazon.titan-embed-text-v2:0").max_output_tokens, 0);
     assert_eq!(spec("cohere.embed-english-v3").max_output_tokens, 0);
     assert_eq!(spec("twelvelabs.pegasus-1-2-v1:0").max_output_tokens, USUAL_MAX_OUTPUT);
+}
+
+const LISTED: &str = "Cross-region model inference tokens per minute for Amazon Nova Lite";
+
+fn listed(rows: &[(&str, f64)]) -> Vec<QuotaRow> {
+    rows.iter().map(|(name, value)| QuotaRow { name: (*name).to_owned(), value: *value }).collect()
+}
+
+#[test]
+fn what_is_configured_wins_over_what_is_listed_and_that_over_what_is_assumed() {
+    let requests = "Cross-region model inference requests per minute for Amazon Nova Lite";
+    let day = "Model invocation max tokens per day for Amazon Nova Lite (doubled for cross-region calls)";
+    let rows = listed(&[(LISTED, 4000.0), (requests, 20.0), (day, 100.0)]);
+    let all_listed = QuotaSettings {
+        requests_per_minute: Some(20.0),
+        tokens_per_minute: 4000.0,
+        tokens_per_day: Some(200.0),
+        origin: QuotaOrigin::ServiceQuotas,
+    };
+    let path = |field: &str| format!("models.\"{NOVA}\".{field}");
+    for (set, expected) in [
+        (vec![], all_listed),
+        (
+            vec![(path("tokens_per_minute"), "5000")],
+            QuotaSettings { tokens_per_minute: 5000.0, origin: QuotaOrigin::Configured, ..all_listed },
+        ),
+        (vec![(path("requests_per_minute"), "7")], QuotaSettings { requests_per_minute: Some(7.0), ..all_listed }),
+        (vec![(path("tokens_per_day"), "9")], QuotaSettings { tokens_per_day: Some(9.0), ..all_listed }),
+    ] {
+        let set: Vec<(&str, &str)> = set.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        let catalog = catalog(&set);
+        drop(catalog.set_service_quotas(&rows));
+        assert_eq!(ask(&catalog, NOVA).unwrap().quota, expected, "{set:?}");
+        let arn = format!("arn:aws:bedrock:us-east-1:123456789012:inference-profile/{NOVA}");
+        assert_eq!(ask(&catalog, &arn).unwrap().quota, expected, "an ARN and its id are one");
+        assert_eq!(ask(&catalog, bare_id(NOVA)).unwrap().quota.origin, QuotaOrigin::Assumed);
+    }
+}
+
+#[test]
+fn requests_are_not_limited_where_only_tokens_are_listed() {
+    let catalog = catalog(&[]);
+    drop(catalog.set_service_quotas(&listed(&[(LISTED, 4000.0)])));
+    assert_eq!(ask(&catalog, NOVA).unwrap().quota.requests_per_minute, None);
+}
+
+#[test]
+fn a_new_list_applies_at_once_and_tells_what_it_changed() {
+    let catalog = catalog(&[("models.anthropic.claude-opus-5.tokens_per_minute", "5000")]);
+    let other = catalog.clone();
+    let assumed = ask(&catalog, NOVA).unwrap().quota;
+    let mut changes = catalog.set_service_quotas(&listed(&[(LISTED, 4000.0)]));
+    let change = changes.pop().unwrap();
+    assert!(changes.is_empty(), "{changes:?}");
+    assert_eq!((change.model.as_str(), change.before), (NOVA, assumed));
+    assert_eq!(change.after, ask(&other, NOVA).unwrap().quota, "clones share it");
+    assert_eq!(catalog.set_service_quotas(&listed(&[(LISTED, 4000.0)])), []);
+    let raised = catalog.set_service_quotas(&listed(&[(LISTED, 8000.0)]));
+    assert!((raised[0].after.tokens_per_minute - 8000.0).abs() < 1e-9);
+    assert_eq!(catalog.set_service_quotas(&[])[0].after, assumed, "what is listed no more is assumed again");
+}
+
+#[test]
+fn each_value_tells_where_it_is_from() {
+    let catalog = catalog(&[(&format!("models.\"{NOVA}\".requests_per_minute"), "7")]);
+    drop(catalog.set_service_quotas(&listed(&[(LISTED, 4000.0), ("Cross-Model Max Tokens Per Day", 5e6)])));
+    let quotas = catalog.quotas(&ModelId::new(NOVA).unwrap());
+    assert_eq!(quotas.requests_per_minute.unwrap().origin, QuotaOrigin::Configured);
+    assert_eq!(quotas.tokens_per_minute.quota_name.as_deref(), Some(LISTED));
+    assert_eq!(quotas.tokens_per_day, None);
+    assert!((catalog.account_tokens_per_day().unwrap().value - 5e6).abs() < 1e-9);
+    assert!(catalog.models().len() > 300 && catalog.in_use() == [ModelId::new(NOVA).unwrap()]);
 }

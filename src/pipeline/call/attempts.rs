@@ -11,7 +11,8 @@ use crate::clock::Timestamp;
 use crate::pipeline::alerter::{After, News};
 use crate::pipeline::hold::HoldMessage;
 use crate::pipeline::lifecycle::{self, Calls};
-use crate::pipeline::pace::{Ask, LaneLimits, Paused, Permit, Settlement};
+use crate::pipeline::pace::{Ask, Paused, Permit, Settlement};
+use crate::pipeline::quotas::lane_limits;
 use crate::pipeline::rank;
 use crate::pipeline::record::Attempted;
 use crate::ports::model::{CallError, CallErrorClass};
@@ -113,12 +114,7 @@ impl Caller {
         let model = self.context.catalog.admitted(&message.lane.model());
         let ask = Ask {
             lane: message.lane.clone(),
-            limits: LaneLimits {
-                requests_per_minute: model.quota.requests_per_minute,
-                tokens_per_minute: Some(model.quota.tokens_per_minute),
-                burndown: model.burndown,
-                max_concurrent: model.max_concurrent,
-            },
+            limits: lane_limits(&model),
             rank: message.rank.clone(),
             urgent: rank::is_urgent(&message.rank),
             estimate: message.estimate,

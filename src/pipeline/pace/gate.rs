@@ -119,6 +119,18 @@ impl Gate {
         all
     }
 
+    /// Applies limits that changed to what waits in a lane; what asks later brings its own.
+    pub fn set_limits(&self, lane: &Lane, limits: LaneLimits) {
+        let now = Instant::now();
+        let mut state = self.0.lock();
+        let grant = state.grant(lane);
+        if let Some(lane) = state.lanes.get_mut(lane) {
+            lane.configure(limits, grant, now);
+        }
+        drop(state);
+        self.0.wake.notify_one();
+    }
+
     /// Returns when somebody has asked for a lane of which we have no part.
     pub async fn lane_opened(&self) {
         self.0.opened.notified().await;
