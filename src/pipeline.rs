@@ -9,9 +9,11 @@
 //! ```
 //! - [`lifecycle`] is the state machine: the only place that builds ledger transitions.
 //! - [`fleet`] knows the other replicas; [`alerter`] and [`tally`] tell people what happens.
+//! - [`usage`] counts what the fleet uses of its quotas, [`background`] learns what others on the account use.
 //! - [`intake`] receives from queues, [`batcher`] turns single sends and deletes into the batches that services charge for.
 
 pub mod alerter;
+pub mod background;
 pub mod batcher;
 pub mod call;
 pub mod fleet;
@@ -24,3 +26,4 @@ pub mod plan;
 pub mod rank;
 pub mod record;
 pub mod tally;
+pub mod usage;

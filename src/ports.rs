@@ -13,6 +13,7 @@ pub mod payloads;
 pub mod queue;
 pub mod registers;
 pub mod reports;
+pub mod usage;
 
 use std::sync::Arc;
 
@@ -24,6 +25,7 @@ pub use payloads::{Payloads, PutKind};
 pub use queue::{Delivery, Depth, Outgoing, Queue};
 pub use registers::{Register, Registers};
 pub use reports::{ReportRow, Reports};
+pub use usage::{Minute, MinuteTokens, UsageFeed};
 
 /// A port that could not do its work. Carries no payload and no secret.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::models::Catalog;
 use crate::pipeline::alerter::{self, Alerter};
+use crate::pipeline::background::{self, Watch};
 use crate::pipeline::call::{self, Caller};
 use crate::pipeline::fleet::{Fleet, Member, Role};
 use crate::pipeline::ingest::{self, Ingest};
@@ -18,7 +19,8 @@ use crate::pipeline::pace::{Gate, Grant};
 use crate::pipeline::plan::{self, Planner};
 use crate::pipeline::record::{self, Recorder};
 use crate::pipeline::tally::Tally;
-use crate::ports::{Model, Ports};
+use crate::pipeline::usage::Used;
+use crate::ports::{Model, Ports, UsageFeed};
 use crate::request::Status;
 use crate::shutdown::Stop;
 
@@ -61,6 +63,7 @@ pub struct Worker {
     catalog: Arc<Catalog>,
     clock: Clock,
     settings: Settings,
+    usage_feed: Option<Arc<dyn UsageFeed>>,
     gate: Gate,
     tally: Arc<Tally>,
 }
@@ -70,7 +73,13 @@ impl Worker {
     #[must_use]
     pub fn new(ports: Ports, model: Arc<dyn Model>, catalog: Arc<Catalog>, clock: Clock, settings: Settings) -> Self {
         let gate = Gate::in_fleet();
-        Self { ports, model, catalog, clock, settings, gate, tally: Arc::default() }
+        Self { ports, model, catalog, clock, settings, usage_feed: None, gate, tally: Arc::default() }
+    }
+
+    /// With somewhere to measure what others use of the quotas.
+    #[must_use]
+    pub fn with_usage_feed(self, usage_feed: Option<Arc<dyn UsageFeed>>) -> Self {
+        Self { usage_feed, ..self }
     }
 
     /// What happens in it; may be read while it runs.
@@ -134,6 +143,7 @@ impl Worker {
         }
         if self.settings.roles.contains(&Role::Call) {
             self.start_caller(&mut crew, &recorder, &fleet, &wake, &stop);
+            self.start_usage_feed(&mut crew, &fleet);
         }
 
         stop.intake.cancelled().await;
@@ -158,6 +168,7 @@ impl Worker {
             since: self.clock.now(),
             shown_at: self.clock.now(),
             lanes: Vec::new(),
+            used: Used::default(),
         }
     }
 
@@ -211,6 +222,19 @@ impl Worker {
         crew.background.spawn(async move { keeper.keep().await });
         let stop = stop.clone();
         crew.intake.spawn(async move { caller.run(&stop.intake, &stop.abandon).await });
+    }
+
+    fn start_usage_feed(&self, crew: &mut Crew, fleet: &Arc<Fleet>) {
+        let Some(feed) = &self.usage_feed else { return };
+        let context = background::Context {
+            registers: Arc::clone(&self.ports.registers),
+            fleet: Arc::clone(fleet),
+            gate: self.gate.clone(),
+            tally: Arc::clone(&self.tally),
+            clock: self.clock.clone(),
+        };
+        let watch = Watch::new(Arc::clone(feed), context);
+        crew.background.spawn(async move { watch.run().await });
     }
 }
 

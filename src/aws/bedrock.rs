@@ -28,7 +28,7 @@ use crate::ports::{Answer, Call, CallError, Model, PortError, PortResult};
 use crate::request::{Lane, Operation};
 
 /// The account that is called with the process's own credentials.
-const OWN_ACCOUNT: &str = "default";
+pub(super) const OWN_ACCOUNT: &str = "default";
 
 /// Longest look for credentials at the start: instance and container services answer within a few seconds.
 const CREDENTIALS_PATIENCE: Duration = Duration::from_secs(10);
@@ -177,21 +177,21 @@ impl Bedrock {
     }
 }
 
-fn is_loopback(host: &str) -> bool {
+pub(super) fn is_loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     bare == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// Whether somebody set credentials for this process. Instance metadata is not asked: what listens on this machine
 /// needs no role's credentials, and the look would cost seconds where there is no such service.
-fn names_credentials() -> bool {
+pub(super) fn names_credentials() -> bool {
     ["AWS_ACCESS_KEY_ID", "AWS_PROFILE"]
         .iter()
         .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
 }
 
 /// The account and the Region of a lane.
-fn account_and_region(lane: &Lane) -> Option<(&str, &str)> {
+pub(super) fn account_and_region(lane: &Lane) -> Option<(&str, &str)> {
     let mut parts = lane.as_str().splitn(3, ':');
     let (account, region) = (parts.next()?, parts.next()?);
     (parts.next().is_some() && !region.is_empty()).then_some((account, region))

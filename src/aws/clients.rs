@@ -117,7 +117,7 @@ impl Clients {
 }
 
 /// Time-outs in seconds of one attempt and of a call with its retries.
-fn timeouts(attempt: u64, call: u64) -> TimeoutConfig {
+pub(super) fn timeouts(attempt: u64, call: u64) -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .operation_attempt_timeout(Duration::from_secs(attempt))

@@ -7,9 +7,10 @@ use clap::Args;
 
 use crate::aws::bedrock::{self, Bedrock};
 use crate::aws::clients;
+use crate::aws::usage_feed::CloudWatchUsage;
 use crate::clock::Clock;
 use crate::config::{Config, Loaded, Sources};
-use crate::ports::{Model, Ports};
+use crate::ports::{Model, Ports, UsageFeed};
 use crate::{aws, local};
 
 use super::Error;
@@ -125,6 +126,15 @@ pub async fn open_local(dir: PathBuf, config: Config, clock: Clock) -> Result<Pl
     };
     let local::Local { ports, dir } = local::open(&dir, settings, clock.clone()).await?;
     Ok(Place { ports, config, clock, dir: Some(dir) })
+}
+
+/// Where the account's use of Bedrock's quotas is measured, if it shall be.
+pub async fn usage_feed(config: &Config) -> Result<Option<Arc<dyn UsageFeed>>, Error> {
+    if !config.usage_feed {
+        return Ok(None);
+    }
+    let sdk = clients::sdk_config(&config.aws_region).await?;
+    Ok(Some(Arc::new(CloudWatchUsage::new(&sdk, config.bedrock_endpoint.as_deref()))))
 }
 
 impl Place {

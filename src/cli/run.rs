@@ -14,7 +14,7 @@ use crate::retry::Policy;
 use crate::shutdown::Stop;
 use crate::worker::{Settings, Worker};
 
-use super::place::{Place, PlaceArgs};
+use super::place::{Place, PlaceArgs, usage_feed};
 use super::{Done, Error};
 
 /// Held requests are looked after when they are older than this and than two processing windows.
@@ -72,7 +72,8 @@ pub async fn run(args: Args) -> Done {
         version = env!("CARGO_PKG_VERSION"),
         "smoother works"
     );
-    let worker = Worker::new(place.ports.clone(), model, catalog, place.clock.clone(), settings);
+    let worker = Worker::new(place.ports.clone(), model, catalog, place.clock.clone(), settings)
+        .with_usage_feed(usage_feed(&place.config).await?);
     let tally = worker.tally();
     let stop = Stop::default();
     let signals = stop.clone();

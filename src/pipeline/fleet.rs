@@ -4,7 +4,7 @@
 //! clock is dead to that observer. Quotas and the concurrency budget are divided by the number of live callers. The
 //! planner's lease is a register too, and lapses the same way.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,8 +12,10 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::pace::LaneSnapshot;
+use super::usage::{KEPT_MINUTES, Used};
 use crate::clock::Timestamp;
-use crate::ports::{PortResult, Registers};
+use crate::ports::{Minute, PortResult, Registers};
+use crate::request::Lane;
 
 /// How often a replica shows that it is alive, and renews its lease.
 const BEAT: Duration = Duration::from_secs(2);
@@ -53,6 +55,9 @@ pub struct Member {
     pub shown_at: Timestamp,
     /// Its lanes, for `smoother status`.
     pub lanes: Vec<LaneSnapshot>,
+    /// Quota tokens that it settled in the latest minutes, of each of its lanes. Published where other traffic is measured.
+    #[serde(default, skip_serializing_if = "Used::is_empty")]
+    pub used: Used,
 }
 
 /// This replica's view of the fleet.
@@ -70,6 +75,14 @@ struct View {
     alive: BTreeSet<String>,
     /// The live ones that call Bedrock.
     callers: BTreeSet<String>,
+    /// The caller that has been there for longest.
+    eldest: Option<String>,
+    /// What is published of our own use.
+    own_used: Used,
+    /// The lanes of the live ones that publish their use.
+    lanes: BTreeSet<Lane>,
+    /// What each life of each replica used, the dead and those that left included until their minutes have passed.
+    used: BTreeMap<(String, Timestamp), Used>,
     own_version: u64,
     lease: Option<Lease>,
 }
@@ -121,6 +134,31 @@ impl Fleet {
         u32::try_from(upto(place as u64 + 1) - upto(place as u64)).unwrap_or(total)
     }
 
+    /// Whether of the live callers this one has been there for longest, so that it knows best what the fleet did. Others may
+    /// think so of themselves for a moment.
+    #[must_use]
+    pub fn is_eldest_caller(&self) -> bool {
+        self.view().eldest.as_ref().is_some_and(|eldest| *eldest == self.worker)
+    }
+
+    /// Publishes what this replica used, from the next beat on.
+    pub fn publish_used(&self, used: Used) {
+        self.view().own_used = used;
+    }
+
+    /// Every lane of a live replica that publishes its use.
+    #[must_use]
+    pub fn lanes(&self) -> BTreeSet<Lane> {
+        self.view().lanes.clone()
+    }
+
+    /// Quota tokens that the whole fleet settled in a minute of the latest ones, as far as this replica has seen. Of a
+    /// replica that was killed, what it settled after its last beat is missing.
+    #[must_use]
+    pub fn used(&self, lane: &Lane, minute: Minute) -> f64 {
+        self.view().used.values().map(|used| used.of(lane, minute)).sum()
+    }
+
     /// Whether a worker shows signs of life.
     #[must_use]
     pub fn is_alive(&self, worker: &str) -> bool {
@@ -158,8 +196,11 @@ impl Fleet {
     }
 
     async fn show(&self, own: &Member) -> PortResult<()> {
-        let value = serde_json::to_string(own).unwrap_or_default();
-        let version = self.view().own_version;
+        let (version, used) = {
+            let view = self.view();
+            (view.own_version, view.own_used.clone())
+        };
+        let value = serde_json::to_string(&Member { used, ..own.clone() }).unwrap_or_default();
         if self.registers.write(&self.own_name(), version, value.clone()).await? {
             self.view().own_version = version + 1;
         } else {
@@ -181,22 +222,31 @@ impl Fleet {
             let mut view = self.view();
             let names: BTreeSet<&String> = all.iter().map(|(name, _)| name).collect();
             view.seen.retain(|name, _| names.contains(name) || name == LEASE);
-            let (mut alive, mut callers) = (BTreeSet::new(), BTreeSet::new());
+            let (mut alive, mut callers) = (BTreeSet::new(), BTreeMap::new());
+            let (mut lanes, mut used) = (BTreeSet::new(), BTreeMap::new());
             for (name, register) in &all {
                 let since = observe(&mut view.seen, name, register.version, now);
                 let unchanged = now.saturating_duration_since(since);
                 let worker = name.strip_prefix(MEMBERS).unwrap_or(name);
-                if unchanged < LAPSE || worker == self.worker {
-                    let member: Option<Member> = serde_json::from_str(&register.value).ok();
-                    if member.is_some_and(|m| m.roles.contains(&Role::Call)) {
-                        callers.insert(worker.to_owned());
+                let lives = unchanged < LAPSE || worker == self.worker;
+                if let Ok(member) = serde_json::from_str::<Member>(&register.value) {
+                    if lives && member.roles.contains(&Role::Call) {
+                        callers.insert(worker.to_owned(), member.since);
                     }
+                    if lives {
+                        lanes.extend(member.used.lanes().cloned());
+                    }
+                    used.insert((worker.to_owned(), member.since), member.used);
+                }
+                if lives {
                     alive.insert(worker.to_owned());
                 } else if unchanged >= BURY {
                     dead.push((name.clone(), register.version));
                 }
             }
-            (view.alive, view.callers) = (alive, callers);
+            view.note_used(used);
+            view.eldest = callers.iter().min_by_key(|(worker, since)| (**since, *worker)).map(|(w, _)| w.clone());
+            (view.alive, view.callers, view.lanes) = (alive, callers.into_keys().collect(), lanes);
         }
         for (name, version) in dead {
             self.registers.remove(&name, version).await?;
@@ -241,6 +291,19 @@ impl Fleet {
 
     fn view(&self) -> std::sync::MutexGuard<'_, View> {
         self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl View {
+    /// Takes over what replicas publish; keeps what others published before they went, for as long as it matters.
+    fn note_used(&mut self, published: BTreeMap<(String, Timestamp), Used>) {
+        self.used.extend(published);
+        if let Some(latest) = self.used.values().filter_map(Used::latest).max() {
+            self.used.retain(|_, used| {
+                used.forget_before(latest.back(KEPT_MINUTES));
+                !used.is_empty()
+            });
+        }
     }
 }
 
