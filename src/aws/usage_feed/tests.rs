@@ -84,7 +84,7 @@ async fn many_lanes_are_asked_for_in_several_calls_and_foreign_ones_not_at_all()
     let feed = CloudWatchUsage::new(&config, None);
     let used = call(&simulator.url()).await;
     pass(120).await;
-    let mut lanes: Vec<Lane> = (0..MAX_QUERIES + 1).map(|n| lane(&format!("model-{n}"))).collect();
+    let mut lanes: Vec<Lane> = (0..=MAX_QUERIES).map(|n| lane(&format!("model-{n}"))).collect();
     lanes.push(lane(NOVA));
     let minutes = Minute::of(START)..Minute::of(START).next();
     let known = feed.tokens(&lanes, minutes.clone()).await.unwrap();
