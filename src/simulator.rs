@@ -35,7 +35,7 @@ mod cloudwatch;
 mod control;
 mod converse;
 mod dialect;
-mod draw;
+pub mod draw;
 mod example;
 mod family;
 mod fault;
