@@ -118,6 +118,9 @@ impl Worker {
 
         let plans = self.settings.roles.contains(&Role::Plan);
         let fleet = Arc::new(Fleet::new(Arc::clone(&self.ports.registers), self.settings.worker.clone(), plans));
+        if self.usage_feed.is_some() {
+            fleet.publish_used(Used::default());
+        }
         let member = self.member();
         // The first beat comes before any work, so that a single worker plans from the start.
         if let Err(error) = fleet.beat(&member).await {
@@ -168,7 +171,7 @@ impl Worker {
             since: self.clock.now(),
             shown_at: self.clock.now(),
             lanes: Vec::new(),
-            used: Used::default(),
+            used: None,
         }
     }
 

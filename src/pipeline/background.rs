@@ -102,16 +102,20 @@ impl Watch {
     }
 
     async fn follow(&self) {
-        let watching = Minute::of(self.context.clock.now()).next();
+        // Of minutes before this replica came, or with a caller in them that does not publish what it uses, it is not known
+        // what the fleet itself used.
+        let mut known_from = Minute::of(self.context.clock.now()).next();
         let mut seen: HashMap<Lane, Seen> = HashMap::new();
         let mut asked = None;
         let mut complained = false;
         loop {
+            if !self.context.fleet.tells_its_use() {
+                known_from = Minute::of(self.context.clock.now()).next();
+            }
             let due = Minute::of(self.context.clock.now() - LATE);
             if asked != Some(due) && self.context.fleet.is_eldest_caller() {
                 asked = Some(due);
-                // Of minutes before this replica came it does not know what the fleet itself used.
-                match self.ask(due.back(LOOK_BACK).max(watching)..due).await {
+                match self.ask(due.back(LOOK_BACK).max(known_from)..due).await {
                     Ok(()) => complained = false,
                     Err(error) if !complained => {
                         complained = true;

@@ -55,9 +55,9 @@ pub struct Member {
     pub shown_at: Timestamp,
     /// Its lanes, for `smoother status`.
     pub lanes: Vec<LaneSnapshot>,
-    /// Quota tokens that it settled in the latest minutes, of each of its lanes. Published where other traffic is measured.
-    #[serde(default, skip_serializing_if = "Used::is_empty")]
-    pub used: Used,
+    /// Quota tokens that it settled in the latest minutes, of each of its lanes; `None` when it does not measure other traffic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<Used>,
 }
 
 /// This replica's view of the fleet.
@@ -78,7 +78,9 @@ struct View {
     /// The caller that has been there for longest.
     eldest: Option<String>,
     /// What is published of our own use.
-    own_used: Used,
+    own_used: Option<Used>,
+    /// Some live caller does not publish its use.
+    secretive: bool,
     /// The lanes of the live ones that publish their use.
     lanes: BTreeSet<Lane>,
     /// What each life of each replica used, the dead and those that left included until their minutes have passed.
@@ -143,7 +145,13 @@ impl Fleet {
 
     /// Publishes what this replica used, from the next beat on.
     pub fn publish_used(&self, used: Used) {
-        self.view().own_used = used;
+        self.view().own_used = Some(used);
+    }
+
+    /// Whether every live caller publishes what it uses. One of an earlier version or with other settings does not.
+    #[must_use]
+    pub fn tells_its_use(&self) -> bool {
+        !self.view().secretive
     }
 
     /// Every lane of a live replica that publishes its use.
@@ -223,7 +231,7 @@ impl Fleet {
             let names: BTreeSet<&String> = all.iter().map(|(name, _)| name).collect();
             view.seen.retain(|name, _| names.contains(name) || name == LEASE);
             let (mut alive, mut callers) = (BTreeSet::new(), BTreeMap::new());
-            let (mut lanes, mut used) = (BTreeSet::new(), BTreeMap::new());
+            let (mut lanes, mut used, mut secretive) = (BTreeSet::new(), BTreeMap::new(), false);
             for (name, register) in &all {
                 let since = observe(&mut view.seen, name, register.version, now);
                 let unchanged = now.saturating_duration_since(since);
@@ -232,11 +240,14 @@ impl Fleet {
                 if let Ok(member) = serde_json::from_str::<Member>(&register.value) {
                     if lives && member.roles.contains(&Role::Call) {
                         callers.insert(worker.to_owned(), member.since);
+                        secretive |= member.used.is_none();
                     }
-                    if lives {
-                        lanes.extend(member.used.lanes().cloned());
+                    if let Some(published) = member.used {
+                        if lives {
+                            lanes.extend(published.lanes().cloned());
+                        }
+                        used.insert((worker.to_owned(), member.since), published);
                     }
-                    used.insert((worker.to_owned(), member.since), member.used);
                 }
                 if lives {
                     alive.insert(worker.to_owned());
@@ -245,6 +256,7 @@ impl Fleet {
                 }
             }
             view.note_used(used);
+            view.secretive = secretive;
             view.eldest = callers.iter().min_by_key(|(worker, since)| (**since, *worker)).map(|(w, _)| w.clone());
             (view.alive, view.callers, view.lanes) = (alive, callers.into_keys().collect(), lanes);
         }

@@ -177,7 +177,6 @@ async fn depth(queue: &dyn Queue) -> PortResult<QueueNow> {
 pub mod fixture {
     use super::*;
     use crate::pipeline::pace::LaneSnapshot;
-    use crate::pipeline::usage::Used;
 
     pub const NOW: Timestamp = Timestamp(1_795_252_123_456);
     pub const LANE: &str = "default:us-east-1:amazon.nova-lite-v1:0";
@@ -218,7 +217,7 @@ pub mod fixture {
             since: NOW - Duration::from_mins(192),
             shown_at: NOW - silent,
             lanes: vec![lane()],
-            used: Used::default(),
+            used: None,
         }
     }
 

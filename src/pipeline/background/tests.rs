@@ -92,8 +92,9 @@ impl Replica {
             since: clock.now(),
             shown_at: clock.now(),
             lanes: Vec::new(),
-            used: Used::default(),
+            used: None,
         };
+        fleet.publish_used(Used::default());
         fleet.beat(&member).await.unwrap();
         // Opens the lane; nobody serves the gate, so the ask is dropped again.
         let ask = Ask {
@@ -214,6 +215,25 @@ async fn what_a_dead_replica_used_still_counts() {
         let background = one.background().unwrap();
         assert!(background <= 0.04, "{background}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_a_caller_that_does_not_tell_its_use_nothing_is_measured() {
+    let (registers, feed, clock) = (Arc::<Memory>::default(), Arc::<Script>::default(), Clock::anchored(START));
+    let one = Replica::new("one", &registers, &feed, &clock).await;
+    let _life = one.live(0.0);
+    *feed.usual.lock().unwrap() = Some(30_000.0);
+    let secretive = Fleet::new(Arc::clone(&registers) as _, "earlier-version".to_owned(), false);
+    for _ in 0..150 {
+        secretive.beat(&Member { worker: "earlier-version".to_owned(), ..one.member.clone() }).await.unwrap();
+        minutes(2.0 / 60.0).await;
+    }
+    assert!(feed.asked.lock().unwrap().is_empty());
+    assert_eq!(one.background(), None);
+    let gone = clock.now();
+    minutes(4.0).await;
+    assert!(one.is(0.3), "{:?}", one.background());
+    assert!(feed.asked.lock().unwrap().iter().all(|(_, minutes)| minutes.start.start() > gone));
 }
 
 #[tokio::test(start_paused = true)]
