@@ -19,6 +19,7 @@ pub mod sns;
 pub mod sqs;
 #[cfg(test)]
 mod test_server;
+pub mod usage_feed;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -10,9 +10,11 @@
 //! - [`lifecycle`] is the state machine: the only place that builds ledger transitions.
 //! - [`quotas`] keeps the quotas in force up to date.
 //! - [`fleet`] knows the other replicas; [`alerter`] and [`tally`] tell people what happens.
+//! - [`usage`] counts what the fleet uses of its quotas, [`background`] learns what others on the account use.
 //! - [`intake`] receives from queues, [`batcher`] turns single sends and deletes into the batches that services charge for.
 
 pub mod alerter;
+pub mod background;
 pub mod batcher;
 pub mod call;
 pub mod fleet;
@@ -26,3 +28,4 @@ pub mod quotas;
 pub mod rank;
 pub mod record;
 pub mod tally;
+pub mod usage;

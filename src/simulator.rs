@@ -1,9 +1,10 @@
-//! A simulator of Amazon Bedrock: an HTTP/1.1 server that speaks bedrock-runtime, part of the Bedrock control plane and
-//! Service Quotas on one port, with Bedrock's quota accounting. It serves real SDKs in the demo, in tests and in
-//! measurements.
+//! A simulator of Amazon Bedrock: an HTTP/1.1 server that speaks bedrock-runtime, part of the Bedrock control plane,
+//! Service Quotas and Bedrock's metrics on CloudWatch on one port, with Bedrock's quota accounting. It serves real SDKs in
+//! the demo, in tests and in measurements.
 //!
 //! ```text
 //!  SDK ─► listener ─► server ─┬► control, service_quotas          which models, profiles, quotas there are
+//!                             ├► cloudwatch (cbor, minutes)       what each minute saw
 //!                             ├► inspect                          /_sim/{stats,calls,settings,reset}
 //!                             └► runtime ─► dialect | native      the prompt: tokens, cache points, what is wanted
 //!                                   │        (anthropic)
@@ -15,7 +16,7 @@
 //!                                   └──── settle | give back ─► stats, memory (attempts, prompt cache)
 //! ```
 //! `settings` says what is simulated, `family` what is known of models, `fault` how errors look, `state` is shared.
-//! No authentication is checked. Time is tokio's, chance comes from the seed alone (see `draw`).
+//! No authentication is checked. Time is tokio's, dates are the clock's, chance comes from the seed alone (see `draw`).
 
 use std::io;
 use std::net::SocketAddr;
@@ -29,6 +30,8 @@ mod answer;
 mod anthropic;
 mod background;
 mod call;
+mod cbor;
+mod cloudwatch;
 mod control;
 mod converse;
 mod dialect;
@@ -42,6 +45,7 @@ mod invoke;
 mod listener;
 mod memory;
 mod meter;
+mod minutes;
 mod native;
 mod prompt;
 mod query;
@@ -60,6 +64,7 @@ pub use quota::Refill;
 pub use settings::{Latency, ModelSettings, SHIPPED_MODELS, Settings};
 pub use stats::{Free, Limits, ModelStats, Stats, Throttled, Tokens, Totals, Used};
 
+use crate::clock::Clock;
 use state::State;
 
 /// A running simulator; dropping it stops it without waiting.
@@ -93,10 +98,18 @@ const STOP_GRACE: Duration = Duration::from_secs(2);
 /// # Errors
 /// The address cannot be bound, or settings are faulty (`InvalidInput`, with every fault in the message).
 pub async fn start(settings: Settings, addr: SocketAddr) -> io::Result<Simulator> {
+    start_with_clock(settings, addr, Clock::system()).await
+}
+
+/// As [`start`], with another wall time for what has a date.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_with_clock(settings: Settings, addr: SocketAddr, clock: Clock) -> io::Result<Simulator> {
     settings.check().map_err(|faults| io::Error::new(io::ErrorKind::InvalidInput, faults.join("; ")))?;
     let listener = TcpListener::bind(addr).await?;
     let addr = listener.local_addr()?;
-    let state = Arc::new(State::new(settings));
+    let state = Arc::new(State::new(settings, clock));
     let mut server = JoinSet::new();
     server.spawn(server::serve(listener, Arc::clone(&state)));
     Ok(Simulator { addr, state: StateHandle(state), server })

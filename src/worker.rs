@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::models::Catalog;
 use crate::pipeline::alerter::{self, Alerter};
+use crate::pipeline::background::{self, Watch};
 use crate::pipeline::call::{self, Caller};
 use crate::pipeline::fleet::{Fleet, Member, Role};
 use crate::pipeline::ingest::{self, Ingest};
@@ -19,7 +20,8 @@ use crate::pipeline::plan::{self, Planner};
 use crate::pipeline::quotas::QuotaKeeper;
 use crate::pipeline::record::{self, Recorder};
 use crate::pipeline::tally::Tally;
-use crate::ports::{Model, Ports, Quotas};
+use crate::pipeline::usage::Used;
+use crate::ports::{Model, Ports, Quotas, UsageFeed};
 use crate::request::Status;
 use crate::shutdown::Stop;
 
@@ -68,6 +70,7 @@ pub struct Worker {
     quotas: Option<Arc<dyn Quotas>>,
     clock: Clock,
     settings: Settings,
+    usage_feed: Option<Arc<dyn UsageFeed>>,
     gate: Gate,
     tally: Arc<Tally>,
 }
@@ -77,13 +80,20 @@ impl Worker {
     #[must_use]
     pub fn new(ports: Ports, model: Arc<dyn Model>, catalog: Arc<Catalog>, clock: Clock, settings: Settings) -> Self {
         let gate = Gate::in_fleet();
-        Self { ports, model, catalog, quotas: None, clock, settings, gate, tally: Arc::default() }
+        let (quotas, usage_feed, tally) = (None, None, Arc::default());
+        Self { ports, model, catalog, quotas, clock, settings, usage_feed, gate, tally }
     }
 
     /// With somewhere to look up the quotas that are not configured.
     #[must_use]
     pub fn with_quotas(self, quotas: Option<Arc<dyn Quotas>>) -> Self {
         Self { quotas, ..self }
+    }
+
+    /// With somewhere to measure what others use of the quotas.
+    #[must_use]
+    pub fn with_usage_feed(self, usage_feed: Option<Arc<dyn UsageFeed>>) -> Self {
+        Self { usage_feed, ..self }
     }
 
     /// What happens in it; may be read while it runs.
@@ -122,6 +132,9 @@ impl Worker {
 
         let plans = self.settings.roles.contains(&Role::Plan);
         let fleet = Arc::new(Fleet::new(Arc::clone(&self.ports.registers), self.settings.worker.clone(), plans));
+        if self.usage_feed.is_some() {
+            fleet.publish_used(Used::default());
+        }
         let member = self.member();
         // The first beat comes before any work, so that a single worker plans from the start.
         if let Err(error) = fleet.beat(&member).await {
@@ -154,6 +167,7 @@ impl Worker {
         }
         if self.settings.roles.contains(&Role::Call) {
             self.start_caller(&mut crew, &recorder, &wake, &stop);
+            self.start_usage_feed(&mut crew, &fleet);
         }
 
         stop.intake.cancelled().await;
@@ -178,6 +192,7 @@ impl Worker {
             since: self.clock.now(),
             shown_at: self.clock.now(),
             lanes: Vec::new(),
+            used: None,
         }
     }
 
@@ -244,6 +259,19 @@ impl Worker {
         crew.background.spawn(async move { keeper.keep().await });
         let stop = stop.clone();
         crew.intake.spawn(async move { caller.run(&stop.intake, &stop.abandon).await });
+    }
+
+    fn start_usage_feed(&self, crew: &mut Crew, fleet: &Arc<Fleet>) {
+        let Some(feed) = &self.usage_feed else { return };
+        let context = background::Context {
+            registers: Arc::clone(&self.ports.registers),
+            fleet: Arc::clone(fleet),
+            gate: self.gate.clone(),
+            tally: Arc::clone(&self.tally),
+            clock: self.clock.clone(),
+        };
+        let watch = Watch::new(Arc::clone(feed), context);
+        crew.background.spawn(async move { watch.run().await });
     }
 }
 

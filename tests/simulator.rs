@@ -15,7 +15,7 @@ use aws_sdk_bedrockruntime::types::{
 };
 use aws_smithy_types::Document;
 use serde_json::{Value, json};
-use smoother::simulator::{Settings, Simulator, start};
+use smoother::simulator::{Settings, Simulator, start, start_with_clock};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const CLAUDE: &str = "us.anthropic.claude-sonnet-4-5-20250929-v1:0";
@@ -351,4 +351,72 @@ async fn faulty_settings_do_not_start() {
     let error = start(settings, "127.0.0.1:0".parse().unwrap()).await.unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
     assert!(error.to_string().contains("latency_scale") && error.to_string().contains("burst"), "{error}");
+}
+
+#[tokio::test]
+async fn cloudwatch_shows_the_minutes_in_pages() {
+    use aws_sdk_cloudwatch::types::{Dimension, Metric, MetricDataQuery, MetricStat, ScanBy};
+    use std::time::Duration;
+
+    // 50 s into a minute.
+    let clock = smoother::clock::Clock::anchored(smoother::clock::Timestamp(1_795_252_130_000));
+    let settings = Settings { latency_scale: 0.0, metric_delay_s: 0.0, ..Settings::default() };
+    let simulator = start_with_clock(settings, "127.0.0.1:0".parse().unwrap(), clock).await.unwrap();
+    let mut outputs = Vec::new();
+    for _ in 0..3 {
+        let converse = client(&simulator).converse().model_id(CLAUDE).messages(user("How was the season?"));
+        outputs.push(converse.send().await.unwrap().usage.unwrap());
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_mins(1)).await;
+        tokio::time::resume();
+    }
+
+    let credentials = aws_sdk_cloudwatch::config::Credentials::new("any", "any", None, None, "test");
+    let config = aws_sdk_cloudwatch::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .credentials_provider(credentials)
+        .endpoint_url(simulator.url())
+        .build();
+    let cloudwatch = aws_sdk_cloudwatch::Client::from_conf(config);
+    let query = |id: &str, name: &str| {
+        let model = Dimension::builder().name("ModelId").value(CLAUDE).build();
+        let metric = Metric::builder().namespace("AWS/Bedrock").metric_name(name).dimensions(model).build();
+        let stat = MetricStat::builder().metric(metric).period(60).stat("Sum").build();
+        MetricDataQuery::builder().id(id).metric_stat(stat).build()
+    };
+    let mut pages = cloudwatch
+        .get_metric_data()
+        .metric_data_queries(query("used", "EstimatedTPMQuotaUsage"))
+        .metric_data_queries(query("out", "OutputTokenCount"))
+        .metric_data_queries(query("calls", "Invocations"))
+        .metric_data_queries(query("none", "NoSuchMetric"))
+        .start_time(aws_smithy_types::DateTime::from_secs(1_795_252_080))
+        .end_time(aws_smithy_types::DateTime::from_secs(1_795_252_080 + 600))
+        .scan_by(ScanBy::TimestampAscending)
+        .max_datapoints(2)
+        .into_paginator()
+        .send();
+    let mut values = std::collections::BTreeMap::<String, Vec<(i64, f64)>>::new();
+    let mut count = 0;
+    while let Some(page) = pages.next().await {
+        count += 1;
+        for result in page.unwrap().metric_data_results() {
+            let points =
+                result.timestamps().iter().map(aws_smithy_types::DateTime::secs).zip(result.values().iter().copied());
+            values.entry(result.id().unwrap().to_owned()).or_default().extend(points);
+        }
+    }
+    assert_eq!(count, 5, "9 data in pages of 2");
+    // The output tokens of this model count five times.
+    let of = |value: fn(&aws_sdk_bedrockruntime::types::TokenUsage) -> i32| -> Vec<(i64, f64)> {
+        outputs.iter().zip(0..).map(|(usage, n)| (1_795_252_080 + 60 * n, f64::from(value(usage)))).collect()
+    };
+    assert_eq!(values["used"], of(|usage| usage.input_tokens + 5 * usage.output_tokens));
+    assert_eq!(values["out"], of(|usage| usage.output_tokens));
+    assert_eq!(values["calls"], of(|_| 1));
+    assert_eq!(values["none"], []);
+
+    let refused = cloudwatch.get_metric_data().send().await.unwrap_err();
+    assert_eq!(refused.code(), Some("MissingParameter"), "{refused:?}");
 }

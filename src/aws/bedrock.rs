@@ -28,7 +28,7 @@ use crate::ports::{Answer, Call, CallError, Model, PortError, PortResult};
 use crate::request::{Lane, Operation};
 
 /// The account that is called with the process's own credentials.
-const OWN_ACCOUNT: &str = "default";
+pub(super) const OWN_ACCOUNT: &str = "default";
 
 /// Longest look for credentials at the start: instance and container services answer within a few seconds.
 const CREDENTIALS_PATIENCE: Duration = Duration::from_secs(10);
@@ -191,7 +191,7 @@ pub(super) fn names_credentials() -> bool {
 }
 
 /// The account and the Region of a lane.
-fn account_and_region(lane: &Lane) -> Option<(&str, &str)> {
+pub(super) fn account_and_region(lane: &Lane) -> Option<(&str, &str)> {
     let mut parts = lane.as_str().splitn(3, ':');
     let (account, region) = (parts.next()?, parts.next()?);
     (parts.next().is_some() && !region.is_empty()).then_some((account, region))

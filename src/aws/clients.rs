@@ -13,6 +13,7 @@ use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::shared::IntoShared;
 
+use super::bedrock::is_loopback;
 use crate::ports::{PortError, PortResult};
 
 /// Time to establish a connection, as the SDK's own default.
@@ -130,9 +131,28 @@ fn has_custom_s3_endpoint(config: &SdkConfig) -> bool {
     config.endpoint_url().is_some() || std::env::var_os("AWS_ENDPOINT_URL_S3").is_some_and(|url| !url.is_empty())
 }
 
+/// Whether a Bedrock endpoint is on this machine: a simulator then, which serves Service Quotas and CloudWatch as well. One
+/// elsewhere is a way to Bedrock and to nothing else.
+pub(super) fn is_on_this_machine(endpoint: &str) -> bool {
+    endpoint.parse::<http::Uri>().is_ok_and(|uri| uri.host().is_some_and(is_loopback))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_endpoints_of_this_machine_are_simulators() {
+        for (endpoint, here) in [
+            ("http://127.0.0.1:8080", true),
+            ("http://localhost:1/", true),
+            ("http://[::1]:9", true),
+            ("https://vpce-1.bedrock-runtime.us-east-1.vpce.amazonaws.com", false),
+            ("no url", false),
+        ] {
+            assert_eq!(is_on_this_machine(endpoint), here, "{endpoint}");
+        }
+    }
 
     #[test]
     fn an_emulator_gets_path_style_and_amazon_does_not() {

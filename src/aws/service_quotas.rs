@@ -7,8 +7,8 @@ use aws_config::SdkConfig;
 use aws_sdk_servicequotas::Client;
 use aws_sdk_servicequotas::types::ServiceQuota;
 
-use super::bedrock::{is_loopback, names_credentials};
-use super::clients::{test_credentials, timeouts};
+use super::bedrock::names_credentials;
+use super::clients::{is_on_this_machine, test_credentials, timeouts};
 use super::errors::{code_of, port_error};
 use crate::ports::{PortError, PortResult, QuotaRow, Quotas};
 
@@ -105,10 +105,6 @@ fn explained(error: PortError, denied: bool) -> PortError {
         error.why
     );
     PortError { why, ..error }
-}
-
-fn is_on_this_machine(endpoint: &str) -> bool {
-    endpoint.parse::<http::Uri>().is_ok_and(|uri| uri.host().is_some_and(is_loopback))
 }
 
 #[cfg(test)]
@@ -217,19 +213,6 @@ mod tests {
         for n in [0, 41, 79] {
             let limits = table.of(&format!("us.meta.llama3-{n}-9b-instruct-v1:0"));
             assert_eq!(limits.tokens_per_minute.map(|q| q.value), Some(f64::from(1000 + n)));
-        }
-    }
-
-    #[test]
-    fn only_endpoints_of_this_machine_are_simulators() {
-        for (endpoint, here) in [
-            ("http://127.0.0.1:8080", true),
-            ("http://localhost:1/", true),
-            ("http://[::1]:9", true),
-            ("https://vpce-1.bedrock-runtime.us-east-1.vpce.amazonaws.com", false),
-            ("no url", false),
-        ] {
-            assert_eq!(is_on_this_machine(endpoint), here, "{endpoint}");
         }
     }
 }

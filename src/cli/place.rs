@@ -8,9 +8,10 @@ use clap::Args;
 use crate::aws::bedrock::{self, Bedrock};
 use crate::aws::clients;
 use crate::aws::service_quotas::ServiceQuotas;
+use crate::aws::usage_feed::CloudWatchUsage;
 use crate::clock::Clock;
 use crate::config::{Config, Loaded, Sources};
-use crate::ports::{Model, Ports, Quotas};
+use crate::ports::{Model, Ports, Quotas, UsageFeed};
 use crate::{aws, local};
 
 use super::Error;
@@ -135,6 +136,15 @@ pub async fn quotas(config: &Config) -> Result<Option<Arc<dyn Quotas>>, Error> {
     }
     let sdk = clients::sdk_config(&config.aws_region).await?;
     Ok(Some(Arc::new(ServiceQuotas::new(&sdk, config.bedrock_endpoint.as_deref()))))
+}
+
+/// Where the account's use of Bedrock's quotas is measured, if it shall be.
+pub async fn usage_feed(config: &Config) -> Result<Option<Arc<dyn UsageFeed>>, Error> {
+    if !config.usage_feed {
+        return Ok(None);
+    }
+    let sdk = clients::sdk_config(&config.aws_region).await?;
+    Ok(Some(Arc::new(CloudWatchUsage::new(&sdk, config.bedrock_endpoint.as_deref()))))
 }
 
 impl Place {

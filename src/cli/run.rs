@@ -14,7 +14,7 @@ use crate::retry::Policy;
 use crate::shutdown::Stop;
 use crate::worker::{Settings, Worker};
 
-use super::place::{Place, PlaceArgs, quotas};
+use super::place::{Place, PlaceArgs, quotas, usage_feed};
 use super::{Done, Error};
 
 /// Held requests are looked after when they are older than this and than two processing windows.
@@ -72,8 +72,10 @@ pub async fn run(args: Args) -> Done {
         version = env!("CARGO_PKG_VERSION"),
         "smoother works"
     );
-    let quotas = quotas(&place.config).await?;
-    let worker = Worker::new(place.ports.clone(), model, catalog, place.clock.clone(), settings).with_quotas(quotas);
+    let (quotas, usage_feed) = (quotas(&place.config).await?, usage_feed(&place.config).await?);
+    let worker = Worker::new(place.ports.clone(), model, catalog, place.clock.clone(), settings)
+        .with_quotas(quotas)
+        .with_usage_feed(usage_feed);
     let tally = worker.tally();
     let stop = Stop::default();
     let signals = stop.clone();

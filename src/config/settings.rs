@@ -120,6 +120,10 @@ settings! {
         max_requests_per_minute_default: u32 = Kind::Whole(1, MOST) => "60";
         /// The quota assumed of a model that has none anywhere: tokens a minute.
         max_tokens_per_minute_default: u64 = Kind::Whole(1, MOST) => "100000";
+        /// Measures what others on the account use of the models' quotas and leaves it to them. CloudWatch is asked for one
+        /// metric per model and minute, by one worker of the fleet: $0.01 per 1,000, some $0.43 a month per model. Needs the IAM
+        /// action `cloudwatch:GetMetricData`.
+        usage_feed: bool = Kind::Flag => "false";
 
         /// A model call without an answer is given up after this.
         call_timeout: Duration = Kind::Span(SECOND, 2 * HOUR) => "15m";

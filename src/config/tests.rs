@@ -55,6 +55,7 @@ fn another<Owner>(setting: &Setting<Owner>) -> String {
         "a@b.example",
         "https://a.example/1",
         "arn:aws:sns:us-east-1:123456789012:alarms",
+        "true",
         "another",
         "a,b",
         "aaa,bbb",

@@ -35,6 +35,7 @@ pub(super) enum Value {
     Span(Duration),
     Size(u64),
     List(Vec<String>),
+    Flag(bool),
 }
 
 impl fmt::Display for Value {
@@ -46,6 +47,7 @@ impl fmt::Display for Value {
             Self::Span(span) => f.write_str(&units::show_duration(*span)),
             Self::Size(bytes) => f.write_str(&units::show_size(*bytes)),
             Self::List(items) => f.write_str(&items.join(",")),
+            Self::Flag(on) => write!(f, "{on}"),
         }
     }
 }
@@ -57,6 +59,7 @@ impl Value {
             Self::Whole(number) => (*number).into(),
             Self::Number(number) => (*number).into(),
             Self::List(items) => items.clone().into(),
+            Self::Flag(on) => (*on).into(),
             other => other.to_string().into(),
         }
     }
@@ -77,6 +80,8 @@ pub(super) enum Kind {
     Size(u64, u64),
     /// Texts of a form.
     List(Form),
+    /// On or off.
+    Flag,
 }
 
 /// What a text must look like.
@@ -156,6 +161,7 @@ impl Kind {
                 .filter(|bytes| (least..=most).contains(bytes))
                 .map(Value::Size),
             Self::List(form) => list(raw).filter(|items| items.iter().all(|i| form.fits(i))).map(Value::List),
+            Self::Flag => flag(raw).map(Value::Flag),
         }
     }
 
@@ -175,6 +181,7 @@ impl Kind {
                 format!("a size from {} to {}, such as 256KiB or 1MB", units::show_size(least), units::show_size(most))
             }
             Self::List(form) => format!("a list; each item {}", form.expected()),
+            Self::Flag => "true or false".to_owned(),
         }
     }
 }
@@ -222,6 +229,14 @@ fn list(raw: &Raw) -> Option<Vec<String>> {
     }
 }
 
+fn flag(raw: &Raw) -> Option<bool> {
+    match raw {
+        Raw::Loose(text) => text.trim().parse().ok(),
+        Raw::Toml(toml::Value::Boolean(on)) => Some(*on),
+        Raw::Toml(_) => None,
+    }
+}
+
 /// A field of a configuration struct that a value can be put in.
 pub(super) trait Field {
     /// Takes the value; one of another kind changes nothing, which a test of all settings rules out.
@@ -243,6 +258,7 @@ macro_rules! field {
 field!(String, Value::Text(text) => text);
 field!(Vec<String>, Value::List(items) => items);
 field!(Duration, Value::Span(span) => span);
+field!(bool, Value::Flag(on) => on);
 field!(f64, Value::Number(number) => number);
 field!(u64, Value::Whole(number) | Value::Size(number) => number);
 field!(u32, Value::Whole(number) => u32::try_from(number).unwrap_or(u32::MAX));
@@ -268,7 +284,7 @@ mod tests {
 
     #[test]
     fn each_kind_takes_what_fits_and_nothing_else() {
-        use Kind::{List, Number, Size, Span, Text, Whole};
+        use Kind::{Flag, List, Number, Size, Span, Text, Whole};
         let text = |t: &str| Some(Value::Text(t.to_owned()));
         for (kind, raw, expected) in [
             (Whole(1, 9), loose("9"), Some(Value::Whole(9))),
@@ -306,6 +322,10 @@ mod tests {
                 text("arn:aws:sns:us-east-1:123456789012:alarms"),
             ),
             (Text(Form::TopicArn), loose("alarms"), None),
+            (Flag, loose(" true"), Some(Value::Flag(true))),
+            (Flag, toml("false"), Some(Value::Flag(false))),
+            (Flag, loose("1"), None),
+            (Flag, toml("\"true\""), None),
         ] {
             assert_eq!(kind.read(&raw), expected, "{kind:?} {raw:?}");
         }

@@ -7,6 +7,7 @@
 
 mod allocate;
 mod shares;
+mod uses;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::pace::{Gate, LaneSnapshot};
+use super::usage::Used;
 use crate::clock::Timestamp;
 use crate::ports::{PortResult, Register, Registers};
 
@@ -57,6 +59,9 @@ pub struct Member {
     pub shown_at: Timestamp,
     /// Its lanes, for `smoother status`.
     pub lanes: Vec<LaneSnapshot>,
+    /// Quota tokens that it settled in the latest minutes, of each of its lanes; `None` when it does not measure other traffic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<Used>,
 }
 
 /// This replica's view of the fleet.
@@ -79,14 +84,15 @@ struct View {
     lease: Option<Lease>,
     /// What is known of pools besides what their registers say.
     pools: HashMap<String, allocate::Known>,
+    uses: uses::Uses,
 }
 
 /// A heartbeat as it is written. No two are the same: versions start over when a register is removed and created, as by
 /// a replica that leaves and comes back under its name, which must not look like one that stood still.
 #[derive(Serialize)]
-struct Heartbeat<'a> {
+struct Heartbeat {
     #[serde(flatten)]
-    own: &'a Member,
+    own: Member,
     nonce: u64,
 }
 
@@ -180,9 +186,12 @@ impl Fleet {
     }
 
     async fn show(&self, own: &Member) -> PortResult<()> {
-        let heartbeat = Heartbeat { own, nonce: fastrand::u64(..) };
+        let (mut version, used) = {
+            let view = self.view();
+            (view.own_version, view.uses.own.clone())
+        };
+        let heartbeat = Heartbeat { own: Member { used, ..own.clone() }, nonce: fastrand::u64(..) };
         let value = serde_json::to_string(&heartbeat).unwrap_or_default();
-        let mut version = self.view().own_version;
         let mut began = Instant::now();
         if !self.registers.write(&self.own_name(), version, value.clone()).await? {
             // Somebody buried us, or a lost answer hid a write: adopt what is there and go on.
@@ -221,6 +230,12 @@ impl Fleet {
         }
         let buried: Vec<(String, Option<Register>)> = {
             let mut view = self.view();
+            let present = view.seen.iter().filter_map(|(worker, sight)| {
+                let member = serde_json::from_str(&sight.register.as_ref()?.value).ok()?;
+                Some((member, !sight.dead || *worker == self.worker))
+            });
+            let present = present.collect();
+            view.uses.note(present);
             let old = |sight: &Sight| sight.dead && asked.saturating_duration_since(sight.since) >= BURY;
             view.seen
                 .extract_if(|worker, sight| *worker != self.worker && old(sight))

@@ -8,11 +8,13 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::pace::LaneSnapshot;
+use super::usage::{KEPT_MINUTES, Used};
 use crate::clock::Timestamp;
+use crate::ports::Minute;
 use crate::ports::metrics::{Datum, Unit};
 use crate::ports::model::CallErrorClass;
 use crate::ports::reports::ReportRow;
-use crate::request::{Status, Usage};
+use crate::request::{Lane, Status, Usage};
 
 /// Waits and other durations in milliseconds, one day at most, to three digits.
 const LONGEST_MS: u64 = 24 * 3600 * 1000;
@@ -27,6 +29,7 @@ struct Counts {
     waits: BTreeMap<&'static str, Histogram<u64>>,
     average_call_ms: Option<f64>,
     pending: BTreeMap<Series, (Unit, Samples)>,
+    used: Used,
 }
 
 /// A metric's name and dimensions.
@@ -117,6 +120,19 @@ impl Tally {
                 }
             }
         });
+    }
+
+    /// A call was settled to this many quota tokens.
+    pub fn settled(&self, lane: &Lane, tokens: f64, at: Timestamp) {
+        self.with(|c| c.used.add(lane, Minute::of(at), tokens));
+    }
+
+    /// Quota tokens settled here in the latest minutes up to `at`.
+    pub fn used(&self, at: Timestamp) -> Used {
+        self.with(|c| {
+            c.used.forget_before(Minute::of(at).back(KEPT_MINUTES));
+            c.used.clone()
+        })
     }
 
     /// A request reached its end.

@@ -24,7 +24,7 @@ pub struct Step {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Event {
     Arrival { reserved: f64, settled: f64 },
-    End { began: f64, back: f64 },
+    End { began: f64, back: f64, settled: f64 },
 }
 
 #[derive(Clone, Debug)]
@@ -45,6 +45,7 @@ struct Running {
     end: f64,
     began: f64,
     back: f64,
+    settled: f64,
 }
 
 impl Ord for Running {
@@ -106,14 +107,14 @@ impl Background {
             return None;
         }
         let Reverse(running) = self.running.pop()?;
-        Some((end, Event::End { began: running.began, back: running.back }))
+        Some((end, Event::End { began: running.began, back: running.back, settled: running.settled }))
     }
 
     /// An arrival was admitted and will end in its time.
     pub(super) fn started(&mut self, at: f64, arrival: Event) {
         if let Event::Arrival { reserved, settled } = arrival {
             let end = at + MEAN_HOLD_S * self.draws.lognormal(SIGMA);
-            self.running.push(Reverse(Running { end, began: at, back: reserved - settled }));
+            self.running.push(Reverse(Running { end, began: at, back: reserved - settled, settled }));
         }
     }
 

@@ -181,7 +181,7 @@ impl Call {
         let Some(ticket) = self.ticket.take() else { return };
         let settled = self.usage.settled(self.model.settings.burndown);
         let mut books = self.model.books();
-        books.quota.settle(now, ticket, settled);
+        books.settle(now, ticket, &self.usage, settled);
         books.tally.ended(now, &self.usage, settled, abandoned);
         drop(books);
         self.state.in_flight.fetch_sub(1, Ordering::Relaxed);

@@ -176,7 +176,7 @@ mod tests {
             "application_profiles": {"abc": "us.amazon.nova-pro-v1:0"},
             "models": {"amazon.nova-pro-v1:0": {"legacy": true}}
         });
-        State::new(Settings::default().patched(patch).unwrap()).catalog()
+        State::new(Settings::default().patched(patch).unwrap(), crate::clock::Clock::system()).catalog()
     }
 
     #[tokio::test]

@@ -4,14 +4,18 @@
 //! nothing. When it ends, the tokens settle to `input + cacheWrite + output × burndown`: the difference is given back,
 //! or taken when the settlement is the larger, so that a level may be negative. A failed call gives back everything.
 //! Requests and tokens a minute refill as a continuous bucket or in fixed windows of unknown phase; tokens a day count
-//! in windows of 24 hours from the start.
+//! in windows of 24 hours from the start. What each minute saw is kept for an hour, as CloudWatch would count it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::background::{Background, Event, Step};
-use super::draw::{Draws, real};
+use super::draw::{Draws, real, whole};
 use super::meter::Meter;
+use super::minutes::Minutes;
 
 /// How a minute's quota comes back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,6 +111,17 @@ pub struct Levels {
     pub day: Option<Level>,
 }
 
+/// What a minute saw of all traffic on a quota, other traffic included.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct MinuteUse {
+    /// Tokens of the calls that ended in it, as they were settled.
+    pub settled: f64,
+    /// Calls that were served.
+    pub served: u64,
+    /// Calls that were refused for lack of quota.
+    pub throttled: u64,
+}
+
 /// One model's quota.
 #[derive(Debug)]
 pub struct Quota {
@@ -116,6 +131,9 @@ pub struct Quota {
     tokens: Option<Meter>,
     day: Option<Meter>,
     background: Background,
+    /// Seconds from where minutes are counted to the creation.
+    counted_from: f64,
+    minutes: Minutes<MinuteUse>,
 }
 
 const DAY_S: f64 = 86_400.0;
@@ -138,8 +156,17 @@ impl Quota {
             tokens: minute(spec.tpm),
             day: spec.tpd.filter(|limit| *limit > 0).map(|limit| Meter::window(DAY_S, real(limit), 0.0)),
             background: Background::new(&spec, 0.0),
+            counted_from: 0.0,
+            minutes: Minutes::default(),
             spec,
         }
+    }
+
+    /// Counts minutes from `before` the creation on instead of from the creation itself; with the time since the Unix epoch
+    /// they are minutes of UTC. To be said before anything happens.
+    #[must_use]
+    pub fn counting_from(self, before: Duration) -> Self {
+        Self { counted_from: before.as_secs_f64(), ..self }
     }
 
     /// The specification in force.
@@ -156,14 +183,18 @@ impl Quota {
         let at = self.advance(now);
         let tokens = real(reserve);
         let lacks = |meter: &Option<Meter>, amount: f64| meter.as_ref().is_some_and(|meter| meter.free() < amount);
-        if lacks(&self.requests, 1.0) {
-            return Err(Throttle::Requests);
-        }
-        if lacks(&self.tokens, tokens) {
-            return Err(Throttle::Tokens);
-        }
-        if lacks(&self.day, tokens) {
-            return Err(Throttle::TokensPerDay);
+        let refused = if lacks(&self.requests, 1.0) {
+            Some(Throttle::Requests)
+        } else if lacks(&self.tokens, tokens) {
+            Some(Throttle::Tokens)
+        } else if lacks(&self.day, tokens) {
+            Some(Throttle::TokensPerDay)
+        } else {
+            None
+        };
+        if let Some(throttle) = refused {
+            self.at(at).throttled += 1;
+            return Err(throttle);
         }
         for (meter, amount) in [(&mut self.requests, 1.0), (&mut self.tokens, tokens), (&mut self.day, tokens)] {
             if let Some(meter) = meter {
@@ -176,20 +207,50 @@ impl Quota {
     /// Ends a served call that used `actual` tokens.
     #[expect(clippy::needless_pass_by_value, reason = "a ticket is spent by settling it")]
     pub fn settle(&mut self, now: Instant, ticket: Ticket, actual: u64) {
+        let at = self.advance(now);
+        self.release(&ticket, actual);
+        let minute = self.at(at);
+        minute.settled += real(actual);
+        minute.served += 1;
+    }
+
+    /// Ends a failed call: its tokens and its request come back.
+    #[expect(clippy::needless_pass_by_value, reason = "a ticket is spent by giving it back")]
+    pub fn give_back(&mut self, now: Instant, ticket: Ticket) {
         self.advance(now);
+        self.release(&ticket, 0);
+        if let Some(meter) = &mut self.requests {
+            meter.give_back(ticket.at, 1.0);
+        }
+    }
+
+    fn release(&mut self, ticket: &Ticket, actual: u64) {
         let back = real(ticket.reserved) - real(actual);
         for meter in [&mut self.tokens, &mut self.day].into_iter().flatten() {
             meter.give_back(ticket.at, back);
         }
     }
 
-    /// Ends a failed call: its tokens and its request come back.
-    pub fn give_back(&mut self, now: Instant, ticket: Ticket) {
-        let at = ticket.at;
-        self.settle(now, ticket, 0);
-        if let Some(meter) = &mut self.requests {
-            meter.give_back(at, 1.0);
-        }
+    /// What each of the last 60 minutes and the present one saw, by the minute's number; one that saw nothing is not there.
+    /// Minute 0 begins with the creation, unless [`Quota::counting_from`] said otherwise.
+    pub fn usage(&mut self, now: Instant) -> &BTreeMap<u64, MinuteUse> {
+        self.advance(now);
+        self.minutes.all()
+    }
+
+    /// The number of the minute that a time lies in.
+    #[must_use]
+    pub fn minute(&self, now: Instant) -> u64 {
+        self.minute_at(now.saturating_duration_since(self.origin).as_secs_f64())
+    }
+
+    fn minute_at(&self, at: f64) -> u64 {
+        whole(((self.counted_from + at) / 60.0).floor())
+    }
+
+    fn at(&mut self, at: f64) -> &mut MinuteUse {
+        let minute = self.minute_at(at);
+        self.minutes.entry(minute)
     }
 
     /// What is free at `now`.
@@ -203,7 +264,11 @@ impl Quota {
     /// other traffic that changed count from now.
     pub fn change(&mut self, now: Instant, spec: QuotaSpec) {
         let at = self.advance(now);
-        let mut next = Self::new(spec, self.origin);
+        let mut next = Self {
+            counted_from: self.counted_from,
+            minutes: std::mem::take(&mut self.minutes),
+            ..Self::new(spec, self.origin)
+        };
         for (meter, old) in
             [(&mut next.requests, &self.requests), (&mut next.tokens, &self.tokens), (&mut next.day, &self.day)]
         {
@@ -235,12 +300,17 @@ impl Quota {
                             meter.take(reserved);
                         }
                         self.background.started(at, event);
+                    } else {
+                        self.at(at).throttled += 1;
                     }
                 }
-                Event::End { began, back } => {
+                Event::End { began, back, settled } => {
                     if let Some(meter) = &mut self.tokens {
                         meter.give_back(began, back);
                     }
+                    let minute = self.at(at);
+                    minute.settled += settled;
+                    minute.served += 1;
                 }
             }
         }

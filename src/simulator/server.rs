@@ -18,7 +18,7 @@ use super::query::Query;
 use super::runtime::{self, Operation};
 use super::state::State;
 use super::stream::Outcome;
-use super::{control, inspect, service_quotas};
+use super::{cloudwatch, control, inspect, service_quotas};
 
 /// Bedrock takes 25 MB; the JSON around a body in base64 is let through.
 const BODY_LIMIT: usize = 26 * 1024 * 1024;
@@ -32,6 +32,7 @@ pub(super) async fn serve(listener: TcpListener, state: Arc<State>) -> io::Resul
         .route("/inference-profiles", get(inference_profiles))
         .route("/inference-profiles/{*id}", get(inference_profile))
         .route("/", post(target))
+        .route("/service/GraniteServiceVersion20100801/operation/{operation}", post(metrics))
         .merge(inspect::router())
         .fallback(unknown)
         .with_state(state);
@@ -105,6 +106,14 @@ async fn target(Shared(state): Shared<Arc<State>>, headers: HeaderMap, request: 
     let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
     let response = match read_body(request.into_body()).await {
         Ok(body) => service_quotas::answer(&state.catalog().settings, target, &body),
+        Err(error) => error.respond(None),
+    };
+    identified(&state, response)
+}
+
+async fn metrics(Shared(state): Shared<Arc<State>>, Path(operation): Path<String>, request: Request) -> Reply {
+    let response = match read_body(request.into_body()).await {
+        Ok(body) => cloudwatch::answer(&state, &operation, &body),
         Err(error) => error.respond(None),
     };
     identified(&state, response)

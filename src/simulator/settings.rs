@@ -27,6 +27,8 @@ pub struct Settings {
     pub stall_s: f64,
     /// Value of a `Retry-After` header on 429, 503 and 529; none leaves the header out, as Bedrock does.
     pub retry_after_s: Option<u64>,
+    /// How long after the end of a minute its CloudWatch metrics become visible.
+    pub metric_delay_s: f64,
     /// Keep the count of calls by request id or body hash (`/_sim/calls`).
     pub record_calls: bool,
     /// Application inference profiles: profile id → model id.
@@ -55,6 +57,7 @@ impl Default for Settings {
             latency_scale: 1.0,
             stall_s: 60.0,
             retry_after_s: None,
+            metric_delay_s: 75.0,
             record_calls: true,
             application_profiles: BTreeMap::new(),
             models: SHIPPED_MODELS.iter().map(|id| ((*id).to_owned(), shipped_settings(id))).collect(),
@@ -221,6 +224,7 @@ impl Settings {
         };
         number("latency_scale", self.latency_scale, 0.0, 1_000.0);
         number("stall_s", self.stall_s, 0.0, 86_400.0);
+        number("metric_delay_s", self.metric_delay_s, 0.0, 86_400.0);
         for (id, model) in &self.models {
             number(&format!("models.{id}.burst"), model.burst, 0.001, 1_000.0);
             number(&format!("models.{id}.burndown"), model.burndown, 0.0, 1_000.0);

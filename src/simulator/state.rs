@@ -8,13 +8,16 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::draw::{Draws, count};
+use super::call::Usage;
+use super::draw::{Draws, count, real};
 use super::family::{Family, base_id, split_geography};
 use super::fault::AwsError;
 use super::memory::Generations;
-use super::quota::Quota;
+use super::minutes::Minutes;
+use super::quota::{MinuteUse, Quota, Ticket};
 use super::settings::{ModelSettings, Settings};
 use super::stats::{CallLog, Stats, Tally, Totals};
+use crate::clock::{Clock, Timestamp};
 
 /// One model: settings that a change replaces, books that it keeps.
 pub(super) struct Model {
@@ -28,6 +31,8 @@ pub(super) struct Model {
 pub(super) struct Books {
     pub quota: Quota,
     pub tally: Tally,
+    /// Input and output tokens of the calls that ended, by minute of UTC, as the quota's minutes are.
+    tokens: Minutes<(u64, u64)>,
 }
 
 /// The settings in force, and the models made of them.
@@ -47,6 +52,8 @@ const ATTEMPTS: usize = 1 << 20;
 const CACHED: usize = 1 << 16;
 
 pub(super) struct State {
+    /// For what has a date: metrics.
+    pub clock: Clock,
     catalog: RwLock<Arc<Catalog>>,
     memory: Mutex<Memory>,
     since: Mutex<Instant>,
@@ -71,21 +78,53 @@ impl Model {
     }
 }
 
+impl Books {
+    /// Ends a served call.
+    pub(super) fn settle(&mut self, now: Instant, ticket: Ticket, usage: &Usage, settled: u64) {
+        self.quota.settle(now, ticket, settled);
+        let (input, output) = self.tokens.entry(self.quota.minute(now));
+        *input += usage.input;
+        *output += usage.output;
+    }
+
+    /// A metric of the last hour by minute of UTC; empty when there is no such metric.
+    pub(super) fn metric(&mut self, name: &str) -> Vec<(u64, f64)> {
+        let usage = self.quota.usage(Instant::now());
+        let of = |value: fn(&MinuteUse) -> f64| {
+            let data = usage.iter().map(|(minute, seen)| (*minute, value(seen)));
+            data.collect()
+        };
+        match name {
+            "EstimatedTPMQuotaUsage" => {
+                usage.iter().filter(|(_, seen)| seen.served > 0).map(|(minute, seen)| (*minute, seen.settled)).collect()
+            }
+            "Invocations" => of(|seen| real(seen.served)),
+            "InvocationThrottles" => of(|seen| real(seen.throttled)),
+            "InputTokenCount" => self.tokens.all().iter().map(|(minute, (input, _))| (*minute, real(*input))).collect(),
+            "OutputTokenCount" => {
+                self.tokens.all().iter().map(|(minute, (_, output))| (*minute, real(*output))).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
 /// Each model's random traffic and window phase are its own.
 fn quota_seed(seed: u64, id: &str) -> u64 {
     id.bytes().fold(seed, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3))
 }
 
 impl Catalog {
-    fn new(settings: Settings, before: Option<&Self>) -> Self {
-        let now = Instant::now();
+    fn new(settings: Settings, before: Option<&Self>, clock: &Clock) -> Self {
+        let (now, since_epoch) = (Instant::now(), clock.now().since(Timestamp(0)));
         let model = |(id, model): (&String, &ModelSettings)| {
             let spec = model.quota(quota_seed(settings.seed, id));
             let books = if let Some(old) = before.and_then(|before| before.models.get(id)) {
                 old.books().quota.change(now, spec);
                 Arc::clone(&old.books)
             } else {
-                Arc::new(Mutex::new(Books { quota: Quota::new(spec, now), tally: Tally::default() }))
+                let quota = Quota::new(spec, now).counting_from(since_epoch);
+                Arc::new(Mutex::new(Books { quota, tally: Tally::default(), tokens: Minutes::default() }))
             };
             let model = Model { id: id.clone(), family: Family::of(id), settings: model.clone(), books };
             (id.clone(), Arc::new(model))
@@ -118,9 +157,10 @@ impl Catalog {
 }
 
 impl State {
-    pub(super) fn new(settings: Settings) -> Self {
+    pub(super) fn new(settings: Settings, clock: Clock) -> Self {
         Self {
-            catalog: RwLock::new(Arc::new(Catalog::new(settings, None))),
+            catalog: RwLock::new(Arc::new(Catalog::new(settings, None, &clock))),
+            clock,
             memory: Mutex::new(Memory {
                 attempts: Generations::new(ATTEMPTS),
                 cached: Generations::new(CACHED),
@@ -147,7 +187,7 @@ impl State {
     pub(super) fn change(&self, patch: serde_json::Value) -> Result<Settings, String> {
         let mut catalog = self.catalog.write().unwrap_or_else(PoisonError::into_inner);
         let settings = catalog.settings.patched(patch)?;
-        *catalog = Arc::new(Catalog::new(settings.clone(), Some(&catalog)));
+        *catalog = Arc::new(Catalog::new(settings.clone(), Some(&catalog), &self.clock));
         drop(catalog);
         Ok(settings)
     }
@@ -257,7 +297,7 @@ mod tests {
     async fn ids_and_arns_resolve() {
         let settings =
             Settings::default().patched(json!({"application_profiles": {"abc123": "us.amazon.nova-pro-v1:0"}}));
-        let state = State::new(settings.unwrap());
+        let state = State::new(settings.unwrap(), Clock::system());
         let id = |given: &str| state.resolve(given).map(|model| model.id.clone()).map_err(|error| error.message);
         for given in [
             "us.amazon.nova-pro-v1:0",
@@ -277,7 +317,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_change_keeps_the_books() {
-        let state = State::new(Settings::default());
+        let state = State::new(Settings::default(), Clock::system());
         let id = "amazon.nova-lite-v1:0";
         state.resolve(id).unwrap().books().tally.called();
         state.change(json!({"models": {id: {"tpm": 10}}})).unwrap();

@@ -104,6 +104,17 @@ impl Server {
         self.quota.levels(Instant::now()).tokens.map_or(0.0, |l| l.free)
     }
 
+    /// Tokens that all traffic settled in a minute, as CloudWatch tells it.
+    pub fn settled(&mut self, minute: u64) -> f64 {
+        self.end_until(Instant::now());
+        self.quota.usage(Instant::now()).get(&minute).map_or(0.0, |minute| minute.settled)
+    }
+
+    /// Tokens that the caller's own calls settled in a minute.
+    pub fn own(&self, minute: u64) -> f64 {
+        usize::try_from(minute).ok().and_then(|minute| self.seen.settled_by_minute.get(minute)).copied().unwrap_or(0.0)
+    }
+
     pub fn change(&mut self, rpm: Option<u64>, tpm: Option<u64>) {
         let now = Instant::now();
         self.end_until(now);

@@ -51,7 +51,6 @@ pub struct Outcome {
     pub last_answer: Duration,
     /// Largest sum of the replicas' shares at any time.
     pub most_granted: f64,
-    pub own_by_minute: Vec<f64>,
 }
 
 /// One process. Dropped without a word, it has crashed.
@@ -69,8 +68,14 @@ type Hand = Arc<Mutex<BTreeMap<String, Arc<Planned>>>>;
 
 /// Keeps a replica's shares, as the worker does it.
 async fn beat(fleet: Arc<Fleet>, gate: Gate, worker: String, phase: Duration, concurrency: u32) {
-    let member =
-        Member { worker, roles: [Role::Call].into(), since: Timestamp(0), shown_at: Timestamp(0), lanes: Vec::new() };
+    let member = Member {
+        worker,
+        roles: [Role::Call].into(),
+        since: Timestamp(0),
+        shown_at: Timestamp(0),
+        lanes: Vec::new(),
+        used: None,
+    };
     let mut first = true;
     loop {
         // A heartbeat or a share that fails is tried again with the next; the gate fences itself meanwhile.
@@ -365,8 +370,8 @@ impl World {
                     self.network().await;
                     let usage =
                         Usage { input_tokens: request.input, output_tokens: request.output, ..Usage::default() };
-                    let tokens = permit.settle(Settlement::Answered(Some(usage)));
-                    self.answered(request, started, tokens);
+                    permit.settle(Settlement::Answered(Some(usage)));
+                    self.answered(request, started);
                     return true;
                 }
                 Err(class) => {
@@ -380,17 +385,12 @@ impl World {
         }
     }
 
-    fn answered(&self, request: &Planned, started: Duration, tokens: f64) {
+    fn answered(&self, request: &Planned, started: Duration) {
         let now = self.origin.elapsed();
         let mut outcome = self.outcome.lock().unwrap();
         let wait = started.saturating_sub(request.arrival);
         outcome.waits.push((request.number, request.kind, request.urgent, wait));
         outcome.last_answer = now;
-        let minute = usize::try_from(now.as_secs() / 60).unwrap();
-        if outcome.own_by_minute.len() <= minute {
-            outcome.own_by_minute.resize(minute + 1, 0.0);
-        }
-        outcome.own_by_minute[minute] += tokens;
     }
 
     async fn network(&self) {
@@ -405,8 +405,11 @@ impl World {
         let mut last = 0.0;
         for minute in 0_u32.. {
             tokio::time::sleep_until(self.origin + Duration::from_secs(60) * (minute + 1) + METRIC_DELAY).await;
-            let others = self.scenario.server.background_at(f64::from(minute) * 60.0 + 30.0) * tpm as f64;
-            let share = (last + others) / 2.0 / tpm as f64;
+            let others = {
+                let mut server = self.server.lock().unwrap();
+                server.settled(minute.into()) - server.own(minute.into())
+            };
+            let share = ((last + others) / 2.0 / tpm as f64).max(0.0);
             last = others;
             for gate in &gates {
                 gate.set_background(&lane(), share);

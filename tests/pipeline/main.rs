@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod background;
 mod quotas;
 mod registers;
 mod replicas;

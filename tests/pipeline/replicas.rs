@@ -132,7 +132,7 @@ impl Replicas {
 async fn beat(fleet: Arc<Fleet>, gate: Gate, name: String, seed: u64) {
     let mut dice = fastrand::Rng::with_seed(seed);
     let roles = [Role::Call].into();
-    let member = Member { worker: name, roles, since: START, shown_at: START, lanes: Vec::new() };
+    let member = Member { worker: name, roles, since: START, shown_at: START, lanes: Vec::new(), used: None };
     let pace = Duration::from_millis(1_900 + dice.u64(0..200));
     tokio::time::sleep(Duration::from_millis(dice.u64(0..10))).await;
     loop {

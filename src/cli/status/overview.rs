@@ -217,6 +217,7 @@ pub mod fixture {
             since: NOW - Duration::from_mins(192),
             shown_at: NOW - silent,
             lanes: vec![lane()],
+            used: None,
         }
     }
 

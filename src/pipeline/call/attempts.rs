@@ -75,7 +75,7 @@ impl Caller {
             self.context.tally.called(message.lane.as_str(), outcome.as_ref().err().map(|e| e.class));
             let error = match outcome {
                 Ok(answer) => {
-                    permit.settle(Settlement::Answered(answer.usage));
+                    self.settle(permit, message, Settlement::Answered(answer.usage));
                     calls.attempts += 1;
                     let attempted = Attempted { row: &current.row, claim: &current.claim, calls, latency };
                     let ours = self.context.recorder.succeed(attempted, answer).await;
@@ -83,7 +83,7 @@ impl Caller {
                 }
                 Err(error) => error,
             };
-            permit.settle(Settlement::Failed { class: error.class, retry_after: error.retry_after });
+            self.settle(permit, message, Settlement::Failed { class: error.class, retry_after: error.retry_after });
             self.note_failure(message, &error, &mut calls);
             match self.settings.policy.after(&error, current.row.attempts + calls.attempts) {
                 Next::Again(delay) => {
@@ -134,6 +134,12 @@ impl Caller {
             }
         };
         admitted.map_or_else(Admission::Paused, Admission::Admitted)
+    }
+
+    /// Settles a call and counts what it used of its quota.
+    fn settle(&self, permit: Permit, message: &HoldMessage, settlement: Settlement) {
+        let tokens = permit.settle(settlement);
+        self.context.tally.settled(&message.lane, tokens, self.context.clock.now());
     }
 
     async fn claim(&self, message: &HoldMessage) -> Claiming {

@@ -8,7 +8,7 @@ const MODEL: &str = "us.anthropic.claude-sonnet-4-5-20250929-v1:0";
 
 fn state(model: &Value) -> Arc<State> {
     let patch = json!({"models": {MODEL: model}});
-    Arc::new(State::new(Settings::default().patched(patch).unwrap()))
+    Arc::new(State::new(Settings::default().patched(patch).unwrap(), crate::clock::Clock::system()))
 }
 
 fn begin(state: &Arc<State>, body: &Value) -> Result<Call, AwsError> {

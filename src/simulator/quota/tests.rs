@@ -247,3 +247,42 @@ proptest! {
         prop_assert_eq!(quota.levels(now), refused);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_minute_sees_what_was_settled_in_it() {
+    let start = Instant::now();
+    let at = |seconds| start + Duration::from_secs(seconds);
+    let mut quota = Quota::new(spec(1_000, Refill::Bucket), start);
+    let (long, failed) = (quota.try_start(at(50), 300).unwrap(), quota.try_start(at(51), 100).unwrap());
+    let short = quota.try_start(at(52), 200).unwrap();
+    assert!(quota.try_start(at(53), 2_000).is_err());
+    quota.settle(at(59), short, 150);
+    quota.give_back(at(59), failed);
+    quota.settle(at(60), long, 250);
+    let first = MinuteUse { settled: 150.0, served: 1, throttled: 1 };
+    let second = MinuteUse { settled: 250.0, served: 1, throttled: 0 };
+    assert_eq!(*quota.usage(at(60)), BTreeMap::from([(0, first), (1, second)]));
+
+    // 5 s into a minute at the creation: what comes 55 s later is in the next one. A change of the quota forgets nothing.
+    let mut dated = Quota::new(spec(1_000, Refill::Bucket), start).counting_from(Duration::from_secs(600 + 5));
+    let ticket = dated.try_start(start, 10).unwrap();
+    dated.settle(at(54), ticket, 10);
+    dated.change(at(54), spec(500, Refill::Bucket));
+    let ticket = dated.try_start(at(54), 20).unwrap();
+    dated.settle(at(55), ticket, 20);
+    let settled: Vec<_> = dated.usage(at(55)).iter().map(|(minute, seen)| (*minute, seen.settled)).collect();
+    assert_eq!(settled, [(10, 10.0), (11, 20.0)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_traffic_shows_in_the_minutes() {
+    let start = Instant::now();
+    let background = vec![Step { after_s: 0.0, share: 0.3 }];
+    let mut quota = Quota::new(QuotaSpec { background, seed: 3, ..spec(3_000_000, Refill::Bucket) }, start);
+    let usage = quota.usage(start + Duration::from_mins(30)).clone();
+    let later: Vec<f64> = usage.range(1..30).map(|(_, seen)| seen.settled / 3_000_000.0).collect();
+    assert_eq!(later.len(), 29);
+    let mean = later.iter().sum::<f64>() / 29.0;
+    assert!((mean - 0.3).abs() < 0.03, "{mean}");
+    assert!(usage.values().all(|seen| seen.served > 100 && seen.throttled == 0));
+}
