@@ -346,8 +346,8 @@ async fn workers_share_a_quota_and_take_over_that_of_one_that_dies() {
         assert!(whole > 180, "all of it was in use in {whole} of 300 looks");
     };
     let started = tokio::time::Instant::now();
-    let dies = tokio::time::timeout(seconds(20), one.run(Stop::default()));
-    let (died, ..) = tokio::join!(dies, two.run(Stop::default()), three.run(Stop::default()), watch);
+    let short_life = tokio::time::timeout(seconds(20), one.run(Stop::default()));
+    let (died, ..) = tokio::join!(short_life, two.run(Stop::default()), three.run(Stop::default()), watch);
     assert!(died.is_err());
     assert_eq!(rig.results().await.len(), 150);
     // 150 requests at 60 a minute, nine seconds with two thirds of it, and the calls in flight of the one that died again.

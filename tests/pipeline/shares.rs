@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use proptest::prelude::*;
+use smoother::pipeline::pace::Grant;
 
 use crate::replicas::{BUDGET, Replicas};
 use crate::seconds;
@@ -109,12 +110,12 @@ async fn one_that_was_cut_off_alone_writes_before_it_goes_on() {
     let before = fleet.memory.value("share/default:r:m").unwrap();
     fleet.cut("a", true);
     fleet.pass(seconds(20)).await;
-    assert_eq!(fleet.grant("a").rate, 0.0);
+    assert_eq!(fleet.grant("a"), Grant::NONE);
     assert_eq!(fleet.memory.value("share/default:r:m").unwrap(), before);
     let writes = fleet.memory.share_writes.load(Ordering::Relaxed);
     fleet.cut("a", false);
     fleet.pass(seconds(8)).await;
-    assert_eq!(fleet.grant("a").rate, 1.0);
+    assert!(fleet.grant("a").rate > 0.999, "{:?}", fleet.grant("a"));
     assert!(fleet.memory.share_writes.load(Ordering::Relaxed) > writes, "it went on without asking");
 }
 
@@ -164,7 +165,7 @@ async fn quiet_replicas_write_no_shares_and_give_up_a_lane_that_nobody_needs() {
     assert_eq!(fleet.memory.value("share/default:r:m"), None);
     fleet.demand("a", 1).await;
     fleet.pass(seconds(1)).await;
-    assert_eq!(fleet.grant("a").rate, 1.0);
+    assert!(fleet.grant("a").rate > 0.999, "{:?}", fleet.grant("a"));
 }
 
 #[derive(Clone, Debug)]
