@@ -32,7 +32,7 @@ mod call;
 mod control;
 mod converse;
 mod dialect;
-mod draw;
+pub mod draw;
 mod example;
 mod family;
 mod fault;

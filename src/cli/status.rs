@@ -1,5 +1,6 @@
 //! `smoother status`: the fleet at a glance, or the whole story of one request.
 
+mod lanes;
 mod overview;
 mod page;
 mod paint;
@@ -37,8 +38,10 @@ const CLEAR_REST: &str = "\u{1b}[J";
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 JSON without ID: at, place, requests {STATUS: n}, queues {input|hold|dead|results: visible, in_flight},
-lanes [lane, tokens_per_minute, requests_per_minute, tokens_last_minute, requests_last_minute,
-starts_per_minute, in_flight, waiting, paused_ms, factor, throttled], workers [worker, roles, since,
+lanes [lane, tokens_per_minute, requests_per_minute, granted, tokens_last_minute,
+requests_last_minute, starts_per_minute, in_flight, reserved_tokens, settled_tokens, waiting,
+paused_ms, factor, request_factor, background, log_engaged, throttled, input_ratio, typical_output,
+typical_outputs {use case: tokens}, reserved_per_used], workers [worker, roles, since,
 shown_at, life: alive|silent|gone], planner.
 JSON with ID: request_id, status, at, model_id, use_case, lane, tenant, priority, deadline, metadata,
 attempts, throttles, worker, timeline [at, what], waits {place: backlog|deferred|hold_queue|running,

@@ -8,6 +8,7 @@
 //! One [`Gate`] per process, one dispatcher task in it, one lane state per Bedrock quota. The design and the figures
 //! behind the constants are the project's pacing study; each constant names its reason where it stands.
 
+mod capacity;
 mod factor;
 mod gate;
 mod lane;

@@ -111,6 +111,12 @@ async fn every_row_of_the_error_table() {
             said("Too many tokens per day, please wait before trying again."),
             Class::ThrottledDay,
         ),
+        (
+            429,
+            "ThrottlingException",
+            said("Too many tokens per day for all models of this account, please wait before trying again."),
+            Class::ThrottledAccountDay,
+        ),
         (429, "ThrottlingException", said("Rate exceeded"), Class::ThrottledRequests),
         (429, "ModelNotReadyException", said("The model is loading."), Class::NotReady),
         (503, "ServiceUnavailableException", said("Too many connections"), Class::Unavailable),

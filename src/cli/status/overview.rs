@@ -6,10 +6,10 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::lanes::LaneNow;
 use crate::cli::place::Place;
 use crate::clock::Timestamp;
 use crate::pipeline::fleet::{Fleet, Member, Role};
-use crate::pipeline::pace::LaneSnapshot;
 use crate::ports::ledger::Counts;
 use crate::ports::{PortResult, Queue};
 use crate::request::Status;
@@ -68,33 +68,6 @@ pub struct QueueNow {
     pub in_flight: u64,
 }
 
-/// A lane, summed over the workers that are alive.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct LaneNow {
-    /// Its name.
-    pub lane: String,
-    /// The quota.
-    pub tokens_per_minute: Option<f64>,
-    /// The quota.
-    pub requests_per_minute: Option<f64>,
-    /// Tokens of the calls started in the last minute: settled, or reserved while in flight.
-    pub tokens_last_minute: f64,
-    /// Calls started in the last minute.
-    pub requests_last_minute: u64,
-    /// Calls a minute, from as much of the last minute as the workers are up; absent when none was started.
-    pub starts_per_minute: Option<f64>,
-    /// Calls in flight.
-    pub in_flight: u64,
-    /// Requests at the gate.
-    pub waiting: u64,
-    /// Milliseconds until it goes on, when paused.
-    pub paused_ms: Option<u64>,
-    /// What throttles left of the quota, 0 to 1.
-    pub factor: f64,
-    /// Calls throttled since the workers started.
-    pub throttled: u64,
-}
-
 /// A worker.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct WorkerNow {
@@ -130,7 +103,7 @@ impl Crew {
         let mut lanes: BTreeMap<&str, LaneNow> = BTreeMap::new();
         for member in members.iter().filter(|member| life(member, now) == Life::Alive) {
             for lane in &member.lanes {
-                let new = || LaneNow { lane: lane.lane.clone(), factor: 1.0, ..LaneNow::default() };
+                let new = || LaneNow::new(&lane.lane);
                 lanes.entry(&lane.lane).or_insert_with(new).add(lane, member, now);
             }
         }
@@ -149,27 +122,6 @@ impl Crew {
     /// Whether anybody who is alive has this role.
     pub fn has(&self, role: Role) -> bool {
         self.workers.iter().any(|worker| worker.life == Life::Alive && worker.roles.contains(&role))
-    }
-}
-
-impl LaneNow {
-    fn add(&mut self, lane: &LaneSnapshot, member: &Member, now: Timestamp) {
-        // Everybody knows the whole quota; after a change the one who heard of it last counts as much as the others.
-        self.tokens_per_minute = lane.tokens_per_minute.or(self.tokens_per_minute);
-        self.requests_per_minute = lane.requests_per_minute.or(self.requests_per_minute);
-        self.tokens_last_minute += lane.tokens_last_minute;
-        self.requests_last_minute += lane.requests_last_minute as u64;
-        if lane.requests_last_minute > 0 {
-            let up = member.shown_at.since(member.since).as_secs_f64().clamp(5.0, 60.0);
-            *self.starts_per_minute.get_or_insert(0.0) += lane.requests_last_minute as f64 * 60.0 / up;
-        }
-        self.in_flight += u64::from(lane.in_flight);
-        self.waiting += lane.waiting as u64;
-        self.throttled += lane.throttled;
-        self.factor = self.factor.min(lane.factor);
-        let since = u64::try_from(now.since(member.shown_at).as_millis()).unwrap_or(u64::MAX);
-        let paused = lane.paused_ms.map(|ms| ms.saturating_sub(since)).filter(|ms| *ms > 0);
-        self.paused_ms = self.paused_ms.max(paused);
     }
 }
 
@@ -224,6 +176,7 @@ async fn depth(queue: &dyn Queue) -> PortResult<QueueNow> {
 #[cfg(test)]
 pub mod fixture {
     use super::*;
+    use crate::pipeline::pace::LaneSnapshot;
 
     pub const NOW: Timestamp = Timestamp(1_795_252_123_456);
     pub const LANE: &str = "default:us-east-1:amazon.nova-lite-v1:0";
@@ -247,12 +200,13 @@ pub mod fixture {
             settled_tokens: 90_000.0,
             rpm_used: None,
             tpm_used: None,
-            input_ratio: 1.0,
-            typical_output: None,
-            typical_outputs: BTreeMap::new(),
+            input_ratio: 1.18,
+            typical_output: Some(320.0),
+            typical_outputs: [("chat".to_owned(), 210.0), ("report".to_owned(), 1_450.0)].into(),
+            reserved_per_used: Some(3.4),
             request_factor: 1.0,
-            background: None,
-            log_engaged: false,
+            background: Some(0.12),
+            log_engaged: true,
         }
     }
 

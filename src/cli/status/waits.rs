@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::overview::{Crew, LaneNow, Life};
+use super::lanes::LaneNow;
+use super::overview::{Crew, Life};
 use crate::cli::format::{count, date_time, plain, span};
 use crate::cli::place::Place;
 use crate::clock::Timestamp;

@@ -36,6 +36,8 @@ struct State {
     budget: u32,
     /// From then on grants and budget are void, since others may have them.
     lapse: Option<Instant>,
+    /// Accounts, by a lane of theirs, whose tokens per day over all models are used up until then.
+    spent_days: Vec<(Lane, Instant)>,
     in_flight: u32,
     arrivals: u64,
 }
@@ -55,7 +57,15 @@ impl Gate {
     }
 
     fn with(grants: Option<HashMap<Lane, Grant>>, budget: u32) -> Self {
-        let state = State { lanes: HashMap::new(), grants, budget, lapse: None, in_flight: 0, arrivals: 0 };
+        let state = State {
+            lanes: HashMap::new(),
+            grants,
+            budget,
+            lapse: None,
+            spent_days: Vec::new(),
+            in_flight: 0,
+            arrivals: 0,
+        };
         Self(Arc::new(Shared { state: Mutex::new(state), wake: Notify::new(), opened: Notify::new() }))
     }
 
@@ -155,7 +165,15 @@ impl Gate {
             if grant == Grant::NONE {
                 self.0.opened.notify_one();
             }
-            let room = state.lanes.entry(lane.clone()).or_insert_with(|| LaneState::new(ask.limits, grant, now));
+            let spent =
+                state.spent_days.iter().find(|(other, _)| other.shares_account_with(&lane)).map(|(_, until)| *until);
+            let room = state.lanes.entry(lane.clone()).or_insert_with(|| {
+                let mut opened = LaneState::new(ask.limits, grant, now);
+                if let Some(until) = spent {
+                    opened.pause_day_until(until, now);
+                }
+                opened
+            });
             if room.limits() != &ask.limits {
                 room.configure(ask.limits, grant, now);
             }
@@ -300,6 +318,10 @@ impl Shared {
             for (_, lane) in state.lanes.iter_mut().filter(|(other, _)| other.shares_account_with(name)) {
                 lane.pause_day(retry_after, now);
                 bounced.extend(lane.bounce(now));
+            }
+            state.spent_days.retain(|(lane, until)| *until > now && !lane.shares_account_with(name));
+            if let Some(until) = state.lanes.get(name).and_then(|lane| lane.day_paused_until()) {
+                state.spent_days.push((name.clone(), until));
             }
         }
         if let Some(lane) = state.lanes.get_mut(name) {

@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::factor::Factors;
+use super::capacity::Capacity;
+use super::factor::{Factors, Throttle};
 use super::learned::Learned;
 use super::log::MinuteLog;
 use super::meter::Meter;
@@ -21,17 +22,19 @@ use crate::request::{Estimate, Usage};
 const HEADROOM: f64 = 0.995;
 /// Reservations in flight stay below this share of a minute's tokens.
 const IN_FLIGHT_SHARE: f64 = 0.9;
-/// Tokens that work which is not urgent leaves for urgent work.
+/// Tokens that work which is not urgent leaves for urgent work, or as many as an urgent request is charged.
 const SPARE_FOR_URGENT: f64 = 2_000.0;
+const URGENT_LEARNING: f64 = 0.05;
+/// Seconds of quota that urgent work may use ahead of time, as long as nothing was throttled: a debt that a huge request left
+/// is not urgent work's to wait for.
+const BORROWED_SECONDS: f64 = 20.0;
 /// Seconds of quota a lane owes after a throttle.
 const SINK_SECONDS: f64 = 10.0;
+/// The minute log leaves room for what the estimates of calls in flight may be off by, in standard deviations; urgent
+/// work may use all of it but one.
+const LOG_SIGMAS: f64 = 2.5;
 /// Waiters of a lane that is paused for longer than this are sent back to the backlog.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// A capacity error cuts the calls in flight to this share, at most once in so long.
-const CAPACITY_CUT: f64 = 0.7;
-const CAPACITY_CUT_GAP: Duration = Duration::from_secs(5);
-/// Calls in flight from which on a capacity cut has healed.
-const CAPACITY_HEALED: f64 = 1_000.0;
 
 /// A place in the waiting room: rank, then arrival.
 pub type Place = (String, u64);
@@ -49,6 +52,8 @@ pub struct Hold {
     charged: f64,
     /// What Bedrock itself reserves.
     reserved: f64,
+    /// How uncertain that is, as a variance.
+    doubt: f64,
     /// To learn from.
     estimate: Estimate,
     kind: Option<String>,
@@ -79,10 +84,14 @@ pub struct LaneState {
     factors: Factors,
     learned: Learned,
     reserved: f64,
+    /// All that was ever taken: settled, or reserved while in flight.
+    taken: f64,
+    /// Variance of `reserved`.
+    doubt: f64,
     in_flight: u32,
-    /// Calls in flight that capacity errors leave; `None` when unbounded.
-    capacity: Option<f64>,
-    capacity_cut: Option<Instant>,
+    capacity: Capacity,
+    /// What an urgent request is charged, on average.
+    urgent_charge: f64,
     counters: Counters,
 }
 
@@ -97,12 +106,14 @@ impl LaneState {
             meter: None,
             log: MinuteLog::default(),
             pauses: Pauses::default(),
-            factors: Factors::new(now),
+            factors: Factors::new(),
             learned: Learned::default(),
             reserved: 0.0,
+            taken: 0.0,
+            doubt: 0.0,
             in_flight: 0,
-            capacity: None,
-            capacity_cut: None,
+            capacity: Capacity::default(),
+            urgent_charge: 0.0,
             counters: Counters::default(),
         };
         lane.configure(limits, grant, now);
@@ -171,20 +182,24 @@ impl LaneState {
         }
         self.refresh_rates(now);
         let Some(tpm) = self.limits.tokens_per_minute else { return Readiness::Now };
+        let log_engaged = self.pauses.log_engaged(now);
         if self.in_flight > 0 && self.reserved + reserve > IN_FLIGHT_SHARE * tpm * self.grant.room {
             return Readiness::Blocked;
         }
+        let spare = if urgent { 0.0 } else { SPARE_FOR_URGENT.max(self.urgent_charge) };
         if let Some(meter) = &mut self.meter {
-            let spare = if urgent { 0.0 } else { SPARE_FOR_URGENT };
             let needed = (charge + spare).min(meter.within_reach());
+            let needed = if urgent && !log_engaged { needed - BORROWED_SECONDS * meter.per_second() } else { needed };
             match meter.when(needed, now) {
                 Some(at) if at <= now => {}
                 Some(at) => return Readiness::At(at),
                 None => return Readiness::Blocked,
             }
         }
-        if self.pauses.log_engaged(now) && self.in_flight > 0 {
-            let at = self.log.when(reserve, tpm * self.grant.rate, now);
+        if log_engaged && self.in_flight > 0 {
+            let doubt = self.doubt.sqrt();
+            let margin = if urgent { doubt } else { spare.max(LOG_SIGMAS * doubt) };
+            let at = self.log.when(reserve + margin, tpm * self.grant.rate, now);
             if at > now {
                 return Readiness::At(at);
             }
@@ -202,16 +217,23 @@ impl LaneState {
         let (_, (waiter, tokens)) = self.waiting.pop_first()?;
         self.tokens_waiting -= tokens;
         let (reserved, charged) = self.cost(&waiter.ask);
+        let doubt = self.learned.input_variance(&waiter.ask.estimate);
+        self.doubt += doubt;
+        if waiter.ask.urgent {
+            self.urgent_charge += (charged - self.urgent_charge) * URGENT_LEARNING;
+        }
         if let Some(meter) = &mut self.meter {
             meter.take(charged, now);
         }
         self.reserved += reserved;
+        self.taken += reserved;
         self.in_flight += 1;
         self.pauses.started(now);
         self.counters.started(now);
         let hold = Hold {
             charged,
             reserved,
+            doubt,
             estimate: waiter.ask.estimate,
             kind: waiter.ask.kind.clone(),
             entry: self.log.push(reserved, now),
@@ -223,6 +245,7 @@ impl LaneState {
     pub fn settle(&mut self, hold: &Hold, settlement: Settlement, now: Instant) -> f64 {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.reserved = (self.reserved - hold.reserved).max(0.0);
+        self.doubt = (self.doubt - hold.doubt).max(0.0);
         let used = match settlement {
             Settlement::NotCalled => {
                 self.counters.not_started();
@@ -234,12 +257,14 @@ impl LaneState {
                     self.learned.answered(hold.kind.as_deref(), &hold.estimate, &usage);
                 }
                 self.pauses.answered();
+                self.learned.settled(hold.reserved, used);
                 self.counters.answered(used, now);
-                self.capacity = self.capacity.map(|c| c + 1.0 / c.max(1.0)).filter(|c| *c < CAPACITY_HEALED);
+                self.capacity.answered();
                 used
             }
             Settlement::Failed { class, retry_after } => self.failed(hold, class, retry_after, now),
         };
+        self.taken += used - hold.reserved;
         self.log.correct(hold.entry, used);
         if let Some(meter) = &mut self.meter {
             meter.give_back(hold.charged - used, now);
@@ -257,8 +282,15 @@ impl LaneState {
                 self.counters.throttled();
                 let tokens = class == CallErrorClass::ThrottledTokens;
                 if self.pauses.throttled(hint, now) {
-                    let first = tokens && self.pauses.engage_log(now);
-                    self.factors.throttled(tokens, first, now);
+                    let (quota, taken) = if tokens {
+                        (self.limits.tokens_per_minute, self.taken)
+                    } else {
+                        (self.limits.requests_per_minute, self.counters.started as f64)
+                    };
+                    // The first throttle on tokens may only mean that the server counts in windows: that is what the log is for.
+                    let spared = tokens && self.pauses.engage_log(now);
+                    let per_second = quota.unwrap_or(0.0) * self.grant.rate / 60.0;
+                    self.factors.throttled(Throttle { tokens, spared, taken, per_second }, now);
                     self.refresh_rates(now);
                 }
                 0.0
@@ -269,11 +301,7 @@ impl LaneState {
                 0.0
             }
             CallErrorClass::Unavailable => {
-                let due = self.capacity_cut.is_none_or(|last| now.saturating_duration_since(last) >= CAPACITY_CUT_GAP);
-                if due {
-                    self.capacity = Some((f64::from(self.in_flight + 1) * CAPACITY_CUT).max(1.0));
-                    self.capacity_cut = Some(now);
-                }
+                self.capacity.refused(self.in_flight, now);
                 0.0
             }
             CallErrorClass::NotReady | CallErrorClass::Server | CallErrorClass::Final => 0.0,
@@ -285,6 +313,16 @@ impl LaneState {
     /// The day's tokens of the whole account are used up.
     pub fn pause_day(&mut self, hint: Option<Duration>, now: Instant) {
         self.pauses.day_used_up(hint, now);
+    }
+
+    /// As [`LaneState::pause_day`], when it is known from another lane.
+    pub fn pause_day_until(&mut self, until: Instant, now: Instant) {
+        self.pauses.day_pause_for(until.saturating_duration_since(now), now);
+    }
+
+    /// Until when the day's tokens are taken for used up.
+    pub fn day_paused_until(&self) -> Option<Instant> {
+        self.pauses.day_paused_until()
     }
 
     pub fn demand(&mut self, now: Instant) -> Demand {
@@ -360,6 +398,7 @@ impl LaneState {
             rpm_used: self.counters.per_active_minute(self.counters.started as f64, requests),
             tpm_used: self.counters.per_active_minute(self.counters.settled, tokens),
             input_ratio: self.learned.input_ratio(),
+            reserved_per_used: self.learned.reserved_per_used(),
             typical_output: self.learned.typical_output(),
             typical_outputs: self.learned.typical_outputs(),
         }
@@ -378,9 +417,7 @@ impl LaneState {
     }
 
     fn concurrency(&self) -> u32 {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and 1000")]
-        let capacity = self.capacity.map_or(u32::MAX, |c| c.clamp(1.0, CAPACITY_HEALED) as u32);
-        capacity.min(self.grant.calls.or(self.limits.max_concurrent).unwrap_or(u32::MAX))
+        self.capacity.limit().min(self.grant.calls.or(self.limits.max_concurrent).unwrap_or(u32::MAX))
     }
 
     fn refresh_rates(&mut self, now: Instant) {

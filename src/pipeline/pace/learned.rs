@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use crate::request::{Estimate, Usage};
 
-/// Weight of the newest answer in the ratio of input tokens.
-const LEARNING: f64 = 0.05;
+/// Answers that the ratio of input tokens remembers.
+const RATIO_MEMORY: f64 = 400.0;
+/// As many input tokens of the estimate count for a ratio of 1 before anything is learned.
+const PRIOR: f64 = 5_000.0;
 /// Answers of a kind that are remembered.
 const REMEMBERED: usize = 128;
 /// Share of the answers that are no longer than the expected one. Above the median, since too little is charged to the
@@ -19,27 +21,48 @@ const SHOWN: usize = 8;
 /// The state of learning.
 #[derive(Debug)]
 pub struct Learned {
-    /// Real input tokens per estimated one.
-    input_ratio: f64,
+    /// Decaying sums of real and of estimated input tokens. Their ratio is the least noisy one for a lane, whose
+    /// reservations add up.
+    real: f64,
+    estimated: f64,
+    /// Mean square of what an estimate is off by, as a share of it, once the ratio is applied.
+    variance: f64,
+    /// Decaying sums of what was reserved and of what was used of it.
+    reserved: f64,
+    used: f64,
     all: Outputs,
     kinds: HashMap<String, Outputs>,
 }
 
 impl Default for Learned {
     fn default() -> Self {
-        Self { input_ratio: 1.0, all: Outputs::default(), kinds: HashMap::new() }
+        Self {
+            real: PRIOR,
+            estimated: PRIOR,
+            variance: 0.01,
+            reserved: 0.0,
+            used: 0.0,
+            all: Outputs::default(),
+            kinds: HashMap::new(),
+        }
     }
 }
 
 impl Learned {
     /// Real input tokens per estimated one.
     pub fn input_ratio(&self) -> f64 {
-        self.input_ratio
+        (self.real / self.estimated).clamp(0.25, 4.0)
     }
 
     /// The input that Bedrock will count.
     pub fn input(&self, estimate: &Estimate) -> f64 {
-        estimate.input_tokens as f64 * self.input_ratio
+        estimate.input_tokens as f64 * self.input_ratio()
+    }
+
+    /// Variance of what [`Learned::input`] is off by, tokens squared.
+    pub fn input_variance(&self, estimate: &Estimate) -> f64 {
+        let input = self.input(estimate);
+        input * input * self.variance
     }
 
     /// The output that a request should make, never more than it may. Half of that as long as nothing is known.
@@ -49,12 +72,28 @@ impl Learned {
         known.expected.map_or(most / 2.0, |expected| expected.min(most))
     }
 
+    /// Notes what a call reserved and what it used of that.
+    pub fn settled(&mut self, reserved: f64, used: f64) {
+        let keep = 1.0 - 1.0 / RATIO_MEMORY;
+        self.reserved = self.reserved * keep + reserved;
+        self.used = self.used * keep + used;
+    }
+
+    /// Tokens reserved per token used, once anything was answered. Far above 1, maxTokens is set too high, or not at all:
+    /// then little of a quota can be used.
+    pub fn reserved_per_used(&self) -> Option<f64> {
+        (self.used > 0.0).then(|| self.reserved / self.used)
+    }
+
     /// Learns from an answer.
     pub fn answered(&mut self, kind: Option<&str>, estimate: &Estimate, usage: &Usage) {
         let input = usage.input_tokens + usage.cache_read_input_tokens + usage.cache_write_input_tokens;
         if estimate.input_tokens > 0 && input > 0 {
-            let ratio = (input as f64 / estimate.input_tokens as f64).clamp(0.25, 4.0);
-            self.input_ratio += LEARNING * (ratio - self.input_ratio);
+            let off = input as f64 / self.input(estimate) - 1.0;
+            self.variance += (off * off).min(1.0) / RATIO_MEMORY - self.variance / RATIO_MEMORY;
+            let keep = 1.0 - 1.0 / RATIO_MEMORY;
+            self.real = self.real * keep + input as f64;
+            self.estimated = self.estimated * keep + estimate.input_tokens as f64;
         }
         if estimate.max_output_tokens == 0 {
             return;
@@ -133,11 +172,11 @@ mod tests {
     fn the_input_ratio_follows_what_bedrock_counts_cached_tokens_too() {
         let mut learned = Learned::default();
         let estimate = Estimate { input_tokens: 1_000, max_output_tokens: 0 };
-        for _ in 0..200 {
+        for _ in 0..2_000 {
             let usage = Usage { input_tokens: 500, cache_read_input_tokens: 700, ..Usage::default() };
             learned.answered(None, &estimate, &usage);
         }
-        assert!((learned.input(&estimate) - 1_200.0).abs() < 1.0, "{}", learned.input_ratio());
+        assert!((learned.input(&estimate) - 1_200.0).abs() < 2.0, "{}", learned.input_ratio());
         assert!(learned.typical_output().is_none(), "nothing is learned of requests that make no output");
     }
 

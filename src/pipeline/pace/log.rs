@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// A little over a minute, so that a server's own minute is covered in spite of network delay.
-const SPAN: Duration = Duration::from_millis(60_300);
+const SPAN: Duration = Duration::from_millis(60_200);
 
 /// Starts of the last minute with their tokens: reserved first, settled later.
 #[derive(Debug, Default)]

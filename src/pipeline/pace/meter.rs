@@ -37,6 +37,11 @@ impl Meter {
         0.98 * self.cap()
     }
 
+    /// The refill rate.
+    pub fn per_second(&self) -> f64 {
+        self.per_second
+    }
+
     fn cap(&self) -> f64 {
         self.per_second * SAVED_SECONDS
     }

@@ -92,6 +92,9 @@ pub struct LaneSnapshot {
     pub tpm_used: Option<f64>,
     /// Learned: real input tokens per estimated one.
     pub input_ratio: f64,
+    /// Learned: tokens reserved at the start per token used in the end. Far above 1, maxTokens is higher than the answers need.
+    #[serde(default)]
+    pub reserved_per_used: Option<f64>,
     /// Learned: output tokens that three of four answers do not exceed.
     pub typical_output: Option<f64>,
     /// Learned: the same by use case, the most frequent ones.

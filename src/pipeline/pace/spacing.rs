@@ -115,6 +115,6 @@ mod tests {
         }
         assert!((299..=302).contains(&sum), "{sum} starts in a minute of 300 on average");
         spacing.set_rate(0.0, Instant::now());
-        assert_eq!(starts(&mut spacing, Duration::from_mins(5)).await, 0);
+        assert!(starts(&mut spacing, Duration::from_mins(5)).await <= 2, "no more than was saved");
     }
 }
