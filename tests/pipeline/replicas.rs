@@ -36,6 +36,23 @@ pub struct Replica {
     calls: JoinSet<()>,
 }
 
+impl Replica {
+    fn new(link: Arc<Link>, name: &str) -> Self {
+        let fleet = Arc::new(Fleet::new(Arc::clone(&link) as _, name.to_owned(), false));
+        Self { fleet, gate: Gate::in_fleet(), link, beating: JoinSet::new(), calls: JoinSet::new() }
+    }
+
+    /// One beat.
+    pub async fn beat(&self, name: &str) {
+        self.fleet.beat(&member(name)).await.unwrap();
+        self.fleet.share(&self.gate, BUDGET).await.unwrap();
+    }
+}
+
+fn member(name: &str) -> Member {
+    Member { worker: name.to_owned(), roles: [Role::Call].into(), since: START, shown_at: START, lanes: Vec::new() }
+}
+
 /// Replicas on one table.
 #[derive(Default)]
 pub struct Replicas {
@@ -50,13 +67,20 @@ impl Replicas {
         self.started += 1;
         let link = self.memory.link(self.started);
         link.faults.store(faults, Ordering::Relaxed);
-        let fleet = Arc::new(Fleet::new(Arc::clone(&link) as _, name.to_owned(), false));
-        let gate = Gate::in_fleet();
-        let mut beating = JoinSet::new();
-        beating.spawn(beat(Arc::clone(&fleet), gate.clone(), name.to_owned(), self.started));
-        let dispatcher = gate.clone();
-        beating.spawn(async move { dispatcher.run().await });
-        self.all.insert(name.to_owned(), Replica { fleet, gate, link, beating, calls: JoinSet::new() });
+        let mut replica = Replica::new(link, name);
+        replica.beating.spawn(beat(Arc::clone(&replica.fleet), replica.gate.clone(), name.to_owned(), self.started));
+        let dispatcher = replica.gate.clone();
+        replica.beating.spawn(async move { dispatcher.run().await });
+        self.all.insert(name.to_owned(), replica);
+    }
+
+    /// A new replica that beats only when told, and whose two callers wait for ever.
+    pub fn join_by_hand(&mut self, name: &str) {
+        let mut replica = Replica::new(self.memory.link(0), name);
+        for n in 0..2 {
+            replica.calls.spawn(call(replica.gate.clone(), n));
+        }
+        self.all.insert(name.to_owned(), replica);
     }
 
     pub fn crash(&mut self, name: &str) {
@@ -131,8 +155,7 @@ impl Replicas {
 /// A beat about every two seconds, each replica at a pace and a phase of its own.
 async fn beat(fleet: Arc<Fleet>, gate: Gate, name: String, seed: u64) {
     let mut dice = fastrand::Rng::with_seed(seed);
-    let roles = [Role::Call].into();
-    let member = Member { worker: name, roles, since: START, shown_at: START, lanes: Vec::new() };
+    let member = member(&name);
     let pace = Duration::from_millis(1_900 + dice.u64(0..200));
     tokio::time::sleep(Duration::from_millis(dice.u64(0..10))).await;
     loop {

@@ -103,20 +103,38 @@ async fn one_that_is_cut_off_stops_before_others_take_its_part() {
     fleet.demand("a", 0).await;
 }
 
-/// Its entry is still there, since nobody has looked at it meanwhile; and it counts no longer on what it had.
+/// The other has looked, found it dead, and is about to write that. It comes back first, to find its entry as it was.
 #[tokio::test(start_paused = true)]
-async fn one_that_was_cut_off_alone_writes_before_it_goes_on() {
-    let fleet = settled(&[8]).await;
-    let before = fleet.memory.value("share/default:r:m").unwrap();
-    fleet.cut("a", true);
-    fleet.pass(seconds(20)).await;
-    assert_eq!(fleet.grant("a"), Grant::NONE);
-    assert_eq!(fleet.memory.value("share/default:r:m").unwrap(), before);
-    let writes = fleet.memory.share_writes.load(Ordering::Relaxed);
-    fleet.cut("a", false);
-    fleet.pass(seconds(8)).await;
-    assert!(fleet.grant("a").rate > 0.999, "{:?}", fleet.grant("a"));
-    assert!(fleet.memory.share_writes.load(Ordering::Relaxed) > writes, "it went on without asking");
+async fn one_that_comes_back_while_its_part_is_taken_over_has_it_or_not() {
+    let mut fleet = Replicas::default();
+    fleet.join_by_hand("a");
+    fleet.join_by_hand("b");
+    for _ in 0..6 {
+        fleet.pass(seconds(2)).await;
+        fleet.all["a"].beat("a").await;
+        fleet.all["b"].beat("b").await;
+    }
+    assert!((0.4..0.6).contains(&fleet.grant("b").rate), "{:?}", fleet.grant("b"));
+    for _ in 0..3 {
+        fleet.pass(seconds(2)).await;
+        fleet.all["b"].beat("b").await;
+    }
+    fleet.pass(seconds(2)).await;
+    let (a, b) = (&fleet.all["a"], &fleet.all["b"]);
+    b.link.stalled.store(true, Ordering::Relaxed);
+    let takes_over = b.beat("b");
+    let comes_back = async {
+        fleet.pass(Duration::from_millis(50)).await;
+        assert_eq!(fleet.grant("a"), Grant::NONE);
+        a.beat("a").await;
+        assert!(fleet.grant("a").rate > 0.4, "{:?}", fleet.grant("a"));
+        b.link.stalled.store(false, Ordering::Relaxed);
+        b.link.go_on.notify_waiters();
+        fleet.pass(seconds(1)).await;
+    };
+    tokio::join!(takes_over, comes_back);
+    fleet.check();
+    assert!(fleet.grant("a").rate > 0.4, "it was given back: {:?}", fleet.grant("a"));
 }
 
 #[tokio::test(start_paused = true)]
