@@ -337,13 +337,14 @@ async fn workers_share_a_quota_and_take_over_that_of_one_that_dies() {
         lanes.filter(|lane| lane.lane.ends_with(NOVA)).map(|lane| lane.share).sum()
     };
     let watch = async move {
-        let mut whole = 0;
+        let mut mean = 0.0;
         for _ in 0..300 {
             tokio::time::sleep(Duration::from_millis(200)).await;
             assert!(share() <= 1.0 + 1e-9, "{} of the quota", share());
-            whole += u32::from(share() > 0.99);
+            mean += share() / 300.0;
         }
-        assert!(whole > 180, "all of it was in use in {whole} of 300 looks");
+        // The first second is without requests, and a third is nobody's for six, from the end of its holder to the takeover.
+        assert!(mean > 0.9, "{mean} of the quota was in use");
     };
     let started = tokio::time::Instant::now();
     let short_life = tokio::time::timeout(seconds(20), one.run(Stop::default()));

@@ -174,18 +174,22 @@ async fn beat(fleet: Arc<Fleet>, gate: Gate, name: String, seed: u64) {
     }
 }
 
+/// A request of the lane.
+pub fn ask(n: u64) -> Ask {
+    Ask {
+        lane: lane(),
+        limits: LIMITS,
+        rank: format!("1#{n}"),
+        urgent: false,
+        estimate: Estimate { input_tokens: TOKENS, max_output_tokens: 0 },
+        kind: None,
+    }
+}
+
 async fn call(gate: Gate, n: u64) {
     let mut dice = fastrand::Rng::with_seed(n);
     loop {
-        let ask = Ask {
-            lane: lane(),
-            limits: LIMITS,
-            rank: format!("1#{n}"),
-            urgent: false,
-            estimate: Estimate { input_tokens: TOKENS, max_output_tokens: 0 },
-            kind: None,
-        };
-        if let Ok(mut permit) = gate.admit(ask).await {
+        if let Ok(mut permit) = gate.admit(ask(n)).await {
             permit.mark_called();
             tokio::time::sleep(Duration::from_millis(dice.u64(500..3_000))).await;
             permit.settle(Settlement::Answered(Some(Usage { input_tokens: TOKENS, ..Usage::default() })));

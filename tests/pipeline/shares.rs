@@ -4,9 +4,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use smoother::pipeline::pace::Grant;
+use smoother::pipeline::pace::{Grant, Settlement};
+use smoother::ports::model::CallErrorClass;
 
-use crate::replicas::{BUDGET, Replicas};
+use crate::replicas::{BUDGET, Replicas, ask, lane};
 use crate::seconds;
 
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
@@ -135,6 +136,24 @@ async fn one_that_comes_back_while_its_part_is_taken_over_has_it_or_not() {
     tokio::join!(takes_over, comes_back);
     fleet.check();
     assert!(fleet.grant("a").rate > 0.4, "it was given back: {:?}", fleet.grant("a"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_learns_from_a_throttle_all_know_also_after_a_restart() {
+    let mut fleet = settled(&[1, 1]).await;
+    let throttled = Settlement::Failed { class: CallErrorClass::ThrottledRequests, retry_after: None };
+    fleet.all["a"].gate.admit(ask(0)).await.unwrap().settle(throttled);
+    fleet.pass(seconds(5)).await;
+    let learned = |fleet: &Replicas, name: &str| fleet.all[name].gate.adaptation(&lane()).unwrap();
+    let (own, told) = (learned(&fleet, "a"), learned(&fleet, "b"));
+    assert!(own.request_factor < 0.9 && (told.request_factor - own.request_factor).abs() < 0.01, "{told:?} of {own:?}");
+    for name in ["a", "b"] {
+        fleet.leave(name).await;
+    }
+    fleet.join("c", false);
+    fleet.demand("c", 1).await;
+    fleet.pass(seconds(1)).await;
+    assert_eq!(learned(&fleet, "c").episodes, 1, "{:?}", learned(&fleet, "c"));
 }
 
 #[tokio::test(start_paused = true)]
