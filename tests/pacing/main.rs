@@ -1,6 +1,8 @@
 //! Pacing scenarios: each file of `scenarios/` is run under paused time against the simulator's quota model, and must
 //! reach its goals. `cargo test --test pacing -- --nocapture NAME` shows the figures; `PACING_TRACE=1` every throttle.
 
+#[path = "../pipeline/registers.rs"]
+mod registers;
 mod report;
 mod scenario;
 mod server;
@@ -60,6 +62,17 @@ macro_rules! scenarios {
 
 scenarios! {
     bucket_sole_user
+    sixteen_replicas_tiny
+    four_replicas_slow
+    four_replicas_window
+    four_replicas_background
+    four_replicas_skewed
+    table_gone
+    replica_cut_off
+    replicas_join_and_leave
+    sixteen_replicas
+    four_replicas_crash
+    four_replicas
     capacity_outages
     idle_then_bursts_window
     idle_then_bursts

@@ -25,6 +25,8 @@ pub struct Figures {
     pub urgent_p99_s: f64,
     /// Longest mean wait of a kind over the mean wait of all that are not urgent.
     pub unfair: f64,
+    /// Largest sum of the replicas' shares.
+    pub granted: f64,
 }
 
 impl Figures {
@@ -64,6 +66,7 @@ impl Figures {
             urgent_p50_s: quantile(&urgent, 0.5),
             urgent_p99_s: quantile(&urgent, 0.99),
             unfair: unfairness(&outcome.waits),
+            granted: outcome.most_granted,
         }
     }
 
@@ -79,6 +82,7 @@ impl Figures {
             urgent_p50_s: mean(|f| f.urgent_p50_s),
             urgent_p99_s: mean(|f| f.urgent_p99_s),
             unfair: mean(|f| f.unfair),
+            granted: runs.iter().map(|f| f.granted).fold(0.0, f64::max),
         }
     }
 
@@ -99,6 +103,7 @@ impl Figures {
         at_most("makespan", self.makespan, goals.makespan_at_most);
         at_most("urgent p99", self.urgent_p99_s, goals.urgent_p99_at_most_s);
         at_most("unfairness", self.unfair, goals.huge_wait_at_most);
+        at_most("granted", self.granted, goals.granted_at_most);
         at_most("unused", 1.0 - self.used(), goals.use_at_least.map(|goal| 1.0 - goal));
         misses
     }

@@ -96,11 +96,14 @@ pub struct Fleet {
     pub replicas: usize,
     /// Calls in flight, all replicas together.
     pub concurrency: u32,
+    /// Each request belongs to one replica: the first gets this share of them, the others equal parts of the rest.
+    #[serde(default)]
+    pub pinned: Option<f64>,
 }
 
 impl Default for Fleet {
     fn default() -> Self {
-        Self { replicas: 1, concurrency: 60 }
+        Self { replicas: 1, concurrency: 60, pinned: None }
     }
 }
 
@@ -129,6 +132,13 @@ pub enum What {
     Believed { rpm: Option<f64>, tpm: Option<f64> },
 }
 
+impl What {
+    /// Whether it takes a fleet for this to happen.
+    pub fn is_of_the_fleet(&self) -> bool {
+        !matches!(self, Self::Server { .. } | Self::Believed { .. })
+    }
+}
+
 /// Shares are of 1.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -139,6 +149,8 @@ pub struct Goals {
     /// Last answer over the physical lower bound.
     pub makespan_at_most: Option<f64>,
     pub urgent_p99_at_most_s: Option<f64>,
+    /// Most of the quota that the replicas were ever granted together.
+    pub granted_at_most: Option<f64>,
     /// Most waiting of any kind of request, relative to the mean: nobody is starved.
     pub huge_wait_at_most: Option<f64>,
 }

@@ -1,9 +1,12 @@
 //! Runs a scenario: replicas, each with its own gate, that take requests from one ranked backlog and call one server.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use smoother::clock::Timestamp;
+use smoother::pipeline::fleet::{Fleet, Member, Role};
 use smoother::pipeline::pace::{Ask, Gate, LaneLimits, Settlement};
 use smoother::ports::model::CallErrorClass;
 use smoother::request::{Estimate, Lane, ModelId, Usage};
@@ -11,7 +14,9 @@ use smoother::simulator::draw::Draws;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
+use crate::registers::{Link, Memory};
 use crate::scenario::{Scenario, What};
 use crate::server::Server;
 use crate::trace::{Planned, requests};
@@ -42,12 +47,47 @@ pub struct Outcome {
     /// Number of the request, its kind, whether it is urgent, and how long it waited for the start of the call that was served.
     pub waits: Vec<(u32, &'static str, bool, Duration)>,
     pub last_answer: Duration,
+    /// Largest sum of the replicas' shares at any time.
+    pub most_granted: f64,
     pub own_by_minute: Vec<f64>,
 }
 
+/// One process. Dropped without a word, it has crashed.
 struct Replica {
     gate: Gate,
+    fleet: Option<Arc<Fleet>>,
+    link: Arc<Link>,
+    /// Taken from the backlog and not answered.
+    in_hand: Arc<Mutex<BTreeMap<String, Arc<Planned>>>>,
+    stop: CancellationToken,
     tasks: JoinSet<()>,
+}
+
+type Hand = Arc<Mutex<BTreeMap<String, Arc<Planned>>>>;
+
+/// Keeps a replica's shares, as the worker does it.
+async fn beat(fleet: Arc<Fleet>, gate: Gate, worker: String, phase: Duration, concurrency: u32) {
+    let member =
+        Member { worker, roles: [Role::Call].into(), since: Timestamp(0), shown_at: Timestamp(0), lanes: Vec::new() };
+    let mut first = true;
+    loop {
+        // A heartbeat or a share that fails is tried again with the next; the gate fences itself meanwhile.
+        _ = fleet.beat(&member).await;
+        _ = fleet.share(&gate, concurrency).await;
+        let next = Instant::now() + if std::mem::take(&mut first) { phase } else { Fleet::beat_interval() };
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep_until(next) => break,
+                () = gate.lane_opened() => {}
+            }
+            _ = fleet.share(&gate, concurrency).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+fn trace() -> bool {
+    std::env::var_os("PACING_TRACE").is_some()
 }
 
 pub fn lane() -> Lane {
@@ -76,9 +116,13 @@ pub async fn run(scenario: &Scenario, seed: u64) -> Arc<World> {
     });
     let all = requests(scenario, seed);
     let total = all.len();
-    let mut replicas: Vec<Option<Replica>> = Vec::new();
-    for _ in 0..scenario.fleet.replicas {
-        replicas.push(Some(world.start_replica()));
+    let memory = Arc::new(Memory::default());
+    let joining =
+        scenario.events.iter().filter_map(|event| if let What::Join(n) = event.what { Some(n + 1) } else { None });
+    let most = joining.max().unwrap_or(0).max(scenario.fleet.replicas);
+    let mut replicas: Vec<Option<Replica>> = (0..most).map(|_| None).collect();
+    for (n, replica) in replicas.iter_mut().enumerate().take(scenario.fleet.replicas) {
+        *replica = Some(world.start_replica(n, &memory));
     }
     let mut side = JoinSet::new();
     side.spawn(Arc::clone(&world).arrivals(all));
@@ -95,40 +139,43 @@ pub async fn run(scenario: &Scenario, seed: u64) -> Arc<World> {
         assert!(now < 12.0 * 3600.0, "{} is not done after 12 hours", scenario.about);
         if now >= next {
             let event = events.next().unwrap();
-            world.happen(&event.what, &mut replicas);
+            world.happen(&event.what, &mut replicas, &memory, &mut side);
             continue;
         }
         tokio::time::sleep(Duration::from_secs_f64((next - now).clamp(0.001, 1.0))).await;
-        if std::env::var_os("PACING_TRACE").is_some() && (now as u64) % 30 == 0 {
-            for replica in replicas.iter().flatten() {
-                if let Some(l) = replica.gate.snapshots().first() {
-                    eprintln!(
-                        "{now:>7.0}s factor {:.3} others {:.2} server level {:.0} in flight {} reserved {:.0} log {}",
-                        l.factor,
-                        scenario.server.background_at(now),
-                        world.server.lock().unwrap().level(),
-                        l.in_flight,
-                        l.reserved_tokens,
-                        l.tokens_last_minute
-                    );
-                }
-            }
-        }
+        world.watch(&replicas);
     }
     world
 }
 
 impl World {
-    fn start_replica(self: &Arc<Self>) -> Replica {
-        let gate = Gate::alone(self.scenario.fleet.concurrency);
-        let mut tasks = JoinSet::new();
+    fn start_replica(self: &Arc<Self>, number: usize, memory: &Arc<Memory>) -> Replica {
+        let link = memory.link(number as u64 + 1);
+        let alone = self.scenario.fleet.replicas == 1 && self.scenario.events.iter().all(|e| !e.what.is_of_the_fleet());
+        let (gate, mut tasks) =
+            (if alone { Gate::alone(self.scenario.fleet.concurrency) } else { Gate::in_fleet() }, JoinSet::new());
         let dispatcher = gate.clone();
         tasks.spawn(async move { dispatcher.run().await });
-        tasks.spawn(Arc::clone(self).take_work(gate.clone()));
-        Replica { gate, tasks }
+        let worker = format!("replica-{number:02}");
+        let fleet = (!alone).then(|| Arc::new(Fleet::new(Arc::clone(&link) as _, worker.clone(), false)));
+        if let Some(fleet) = &fleet {
+            let phase = Duration::from_millis(self.network.lock().unwrap().bits() % 2_000);
+            tasks.spawn(beat(Arc::clone(fleet), gate.clone(), worker, phase, self.scenario.fleet.concurrency));
+        }
+        let replica = Replica { gate, fleet, link, in_hand: Arc::default(), stop: CancellationToken::new(), tasks };
+        let (gate, hand, stop) = (replica.gate.clone(), Arc::clone(&replica.in_hand), replica.stop.clone());
+        let mut replica = replica;
+        replica.tasks.spawn(Arc::clone(self).take_work(number, gate, hand, stop));
+        replica
     }
 
-    fn happen(self: &Arc<Self>, what: &What, _replicas: &mut [Option<Replica>]) {
+    fn happen(
+        self: &Arc<Self>,
+        what: &What,
+        replicas: &mut [Option<Replica>],
+        memory: &Arc<Memory>,
+        side: &mut JoinSet<()>,
+    ) {
         match what {
             What::Server { rpm, tpm } => self.server.lock().unwrap().change(*rpm, *tpm),
             What::Believed { rpm, tpm } => {
@@ -136,8 +183,74 @@ impl World {
                 believed.requests_per_minute = rpm.or(believed.requests_per_minute);
                 believed.tokens_per_minute = tpm.or(believed.tokens_per_minute);
             }
-            other => panic!("{other:?}"),
+            What::Crash(n) => {
+                let Some(replica) = replicas[*n].take() else { return };
+                let lost = std::mem::take(&mut *replica.in_hand.lock().unwrap());
+                drop(replica);
+                let world = Arc::clone(self);
+                side.spawn(async move {
+                    tokio::time::sleep(CLAIM_LAPSES).await;
+                    for request in lost.into_values() {
+                        world.enqueue(request);
+                    }
+                });
+            }
+            What::Join(n) => replicas[*n] = Some(self.start_replica(*n, memory)),
+            What::Leave(n) => {
+                let Some(mut replica) = replicas[*n].take() else { return };
+                let world = Arc::clone(self);
+                side.spawn(async move {
+                    replica.stop.cancel();
+                    while !replica.in_hand.lock().unwrap().is_empty() {
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                    }
+                    replica.tasks.shutdown().await;
+                    if let Some(fleet) = &replica.fleet {
+                        fleet.leave(&replica.gate).await.unwrap();
+                    }
+                    drop(world);
+                });
+            }
+            What::CutOff { replica, for_s } => {
+                let Some(replica) = &replicas[*replica] else { return };
+                let (link, span) = (Arc::clone(&replica.link), Duration::from_secs_f64(*for_s));
+                link.cut.store(true, Ordering::Relaxed);
+                side.spawn(async move {
+                    tokio::time::sleep(span).await;
+                    link.cut.store(false, Ordering::Relaxed);
+                });
+            }
         }
+    }
+
+    /// Notes what the replicas have together.
+    fn watch(&self, replicas: &[Option<Replica>]) {
+        let mut granted = 0.0;
+        for replica in replicas.iter().flatten() {
+            let share = replica.gate.snapshots().first().map_or(0.0, |lane| lane.share);
+            granted += share;
+            if trace() && self.origin.elapsed().as_secs() % 30 == 0 {
+                self.tell(replica);
+            }
+        }
+        let mut outcome = self.outcome.lock().unwrap();
+        outcome.most_granted = outcome.most_granted.max(granted);
+    }
+
+    fn tell(&self, replica: &Replica) {
+        let Some(lane) = replica.gate.snapshots().into_iter().next() else { return };
+        let at = self.origin.elapsed().as_secs_f64();
+        let level = self.server.lock().unwrap().level();
+        let others = self.scenario.server.background_at(at);
+        eprintln!(
+            "{at:>7.0}s share {:.3} factor {:.3} others {others:.2} server level {level:.0} in flight {} of {} waiting {} reserved {:.0}",
+            lane.share,
+            lane.factor,
+            lane.in_flight,
+            replica.gate.load().1,
+            lane.waiting,
+            lane.reserved_tokens
+        );
     }
 
     async fn arrivals(self: Arc<Self>, all: Vec<Planned>) {
@@ -155,39 +268,75 @@ impl World {
 
     /// Takes from the backlog whenever there is room, as a replica takes from the hold queue; an urgent request goes to
     /// somebody at once.
-    async fn take_work(self: Arc<Self>, gate: Gate) {
-        let room = (HELD + self.scenario.fleet.concurrency as usize).div_ceil(self.scenario.fleet.replicas);
+    async fn take_work(self: Arc<Self>, number: usize, gate: Gate, hand: Hand, stop: CancellationToken) {
+        let fleet = self.scenario.fleet;
+        let whole = HELD + fleet.concurrency as usize;
         let mut calls = JoinSet::new();
         loop {
             while calls.try_join_next().is_some() {}
             let arrived = self.arrived.notified();
-            let taken = {
-                let mut backlog = self.backlog.lock().unwrap();
-                let first = backlog.first_entry();
-                first.filter(|first| calls.len() < room || first.get().urgent).map(|first| first.remove_entry())
-            };
+            // In proportion to the part of the budget, as the worker does it.
+            let slots = gate.load().1.min(fleet.concurrency) as usize;
+            let room = (whole * slots).div_ceil(fleet.concurrency as usize);
+            let taken = if slots == 0 { None } else { self.take(number, calls.len() < room) };
             if let Some((rank, request)) = taken {
-                calls.spawn(Arc::clone(&self).see_through(gate.clone(), rank, request));
+                hand.lock().unwrap().insert(rank.clone(), Arc::clone(&request));
+                let world = Arc::clone(&self);
+                let (gate, hand, stop) = (gate.clone(), Arc::clone(&hand), stop.clone());
+                calls.spawn(async move {
+                    if !world.see_through(&gate, &rank, &request, &stop).await {
+                        world.enqueue(request);
+                    }
+                    hand.lock().unwrap().remove(&rank);
+                });
                 continue;
             }
             tokio::select! {
+                () = stop.cancelled() => break,
                 () = arrived => {}
                 Some(_) = calls.join_next() => {}
+                () = tokio::time::sleep(Duration::from_secs(1)) => {}
             }
         }
+        while calls.join_next().await.is_some() {}
     }
 
-    async fn see_through(self: Arc<Self>, gate: Gate, rank: String, request: Arc<Planned>) {
+    /// The best-ranked request that this replica may take.
+    fn take(&self, number: usize, has_room: bool) -> Option<(String, Arc<Planned>)> {
+        let mut backlog = self.backlog.lock().unwrap();
+        let Some(first) = self.scenario.fleet.pinned else {
+            let best = backlog.first_entry();
+            return best.filter(|best| has_room || best.get().urgent).map(|best| best.remove_entry());
+        };
+        let others = self.scenario.fleet.replicas as u64 - 1;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of 1000")]
+        let of_first = (first * 1_000.0) as u64;
+        let home = |request: &Planned| {
+            let dice = u64::from(request.number).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+            if dice % 1_000 < of_first { 0 } else { usize::try_from(1 + dice % others).unwrap() }
+        };
+        let found = backlog.iter().find(|(_, request)| home(request) == number);
+        let rank = found.filter(|(_, request)| has_room || request.urgent)?.0.clone();
+        backlog.remove_entry(&rank)
+    }
+
+    /// Whether the request was answered; otherwise it is handed back.
+    async fn see_through(&self, gate: &Gate, rank: &str, request: &Planned, stop: &CancellationToken) -> bool {
         loop {
             let ask = Ask {
                 lane: lane(),
                 limits: *self.believed.lock().unwrap(),
-                rank: rank.clone(),
+                rank: rank.to_owned(),
                 urgent: request.urgent,
                 estimate: Estimate { input_tokens: request.estimated_input, max_output_tokens: request.max_output },
                 kind: Some(request.kind.to_owned()),
             };
-            let mut permit = match gate.admit(ask).await {
+            let admitted = tokio::select! {
+                biased;
+                () = stop.cancelled() => return false,
+                admitted = gate.admit(ask) => admitted,
+            };
+            let mut permit = match admitted {
                 Ok(permit) => permit,
                 Err(paused) => {
                     tokio::time::sleep_until(paused.until).await;
@@ -197,7 +346,7 @@ impl World {
             permit.mark_called();
             self.network().await;
             let started = self.origin.elapsed();
-            let answer = self.server.lock().unwrap().start(&request);
+            let answer = self.server.lock().unwrap().start(request);
             match answer {
                 Ok(takes) => {
                     tokio::time::sleep(takes).await;
@@ -205,7 +354,8 @@ impl World {
                     let usage =
                         Usage { input_tokens: request.input, output_tokens: request.output, ..Usage::default() };
                     let tokens = permit.settle(Settlement::Answered(Some(usage)));
-                    return self.answered(&request, started, tokens);
+                    self.answered(request, started, tokens);
+                    return true;
                 }
                 Err(class) => {
                     self.network().await;

@@ -384,7 +384,7 @@ proptest! {
                     }
                 });
             }
-            let set = |quarters: u8, budget: u32| {
+            let grant = |quarters: u8, budget: u32| {
                 let rate = f64::from(quarters) / 4.0;
                 for lane in ["a", "b"] {
                     gate.set_grant(&ask(lane, "", 0, 0, FREE).lane, Grant { rate, room: rate, calls: None });
@@ -392,10 +392,10 @@ proptest! {
                 gate.set_budget(budget);
             };
             for (quarters, budget) in grants {
-                set(quarters, budget);
+                grant(quarters, budget);
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
-            set(4, 5);
+            grant(4, 5);
             while let Some(call) = calls.join_next().await {
                 prop_assert!(call.is_ok());
             }
