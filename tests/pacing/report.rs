@@ -59,7 +59,7 @@ impl Figures {
         Self {
             tokens: tpm.map_or(0.0, |tpm| tokens / minutes / tpm + others),
             requests: rpm.map_or(0.0, |rpm| steady().count() as f64 / minutes / rpm),
-            concurrency: seen.in_flight_s / (f64::from(scenario.fleet.concurrency) * last),
+            concurrency: seen.in_flight_s_at_last_start / (f64::from(scenario.fleet.concurrency) * end),
             throttled: seen.throttled as f64 / seen.calls.max(1) as f64,
             calls: seen.calls as f64,
             makespan: last / bound,

@@ -34,7 +34,9 @@ pub struct Seen {
     pub last_start: Duration,
     in_flight: usize,
     /// Call-seconds in flight.
-    pub in_flight_s: f64,
+    in_flight_s: f64,
+    /// The same when the last call started: what comes after is the tail.
+    pub in_flight_s_at_last_start: f64,
     changed: Duration,
 }
 
@@ -74,6 +76,7 @@ impl Server {
                 self.seen.starts.push((at, settled));
                 self.seen.last_start = at;
                 self.seen.change(at, 1);
+                self.seen.in_flight_s_at_last_start = self.seen.in_flight_s;
                 Ok(request.takes)
             }
             Err(throttle) => {

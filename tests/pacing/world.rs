@@ -86,6 +86,11 @@ async fn beat(fleet: Arc<Fleet>, gate: Gate, worker: String, phase: Duration, co
     }
 }
 
+/// A number by chance, always the same for a request.
+fn dice(request: &Planned) -> usize {
+    usize::try_from(u64::from(request.number).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32).unwrap()
+}
+
 fn trace() -> bool {
     std::env::var_os("PACING_TRACE").is_some()
 }
@@ -306,14 +311,13 @@ impl World {
         let mut backlog = self.backlog.lock().unwrap();
         let Some(first) = self.scenario.fleet.pinned else {
             let best = backlog.first_entry();
-            return best.filter(|best| has_room || best.get().urgent).map(|best| best.remove_entry());
+            // An urgent one is handed to anybody, not always to the same.
+            let dealt = |request: &Planned| request.urgent && dice(request) % self.scenario.fleet.replicas == number;
+            return best.filter(|best| has_room || dealt(best.get())).map(|best| best.remove_entry());
         };
-        let others = self.scenario.fleet.replicas as u64 - 1;
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of 1000")]
-        let of_first = (first * 1_000.0) as u64;
         let home = |request: &Planned| {
-            let dice = u64::from(request.number).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
-            if dice % 1_000 < of_first { 0 } else { usize::try_from(1 + dice % others).unwrap() }
+            let dice = dice(request);
+            if (dice % 1_000) as f64 / 1_000.0 < first { 0 } else { 1 + dice % (self.scenario.fleet.replicas - 1) }
         };
         let found = backlog.iter().find(|(_, request)| home(request) == number);
         let rank = found.filter(|(_, request)| has_room || request.urgent)?.0.clone();

@@ -20,14 +20,16 @@ use crate::request::{Estimate, Usage};
 
 /// Keeps the last half percent of a quota unused: clocks and estimates are not exact.
 const HEADROOM: f64 = 0.995;
+/// Seconds of quota that an idle lane may save up. Few, so that work after idleness starts evenly.
+const SAVED_SECONDS: f64 = 10.0;
 /// Reservations in flight stay below this share of a minute's tokens.
 const IN_FLIGHT_SHARE: f64 = 0.9;
 /// Tokens that work which is not urgent leaves for urgent work, or as many as an urgent request is charged.
 const SPARE_FOR_URGENT: f64 = 2_000.0;
 const URGENT_LEARNING: f64 = 0.05;
-/// Seconds of quota that urgent work may use ahead of time, as long as nothing was throttled: a debt that a huge request left
-/// is not urgent work's to wait for.
-const BORROWED_SECONDS: f64 = 20.0;
+/// Seconds of quota that urgent work may use ahead of time: a debt that a huge request left is not urgent
+/// work's to wait for. Once tokens were throttled it may not any more.
+const AHEAD_SECONDS: f64 = 20.0;
 /// Seconds of quota a lane owes after a throttle.
 const SINK_SECONDS: f64 = 10.0;
 /// The minute log leaves room for what the estimates of calls in flight may be off by, in standard deviations; urgent
@@ -79,6 +81,8 @@ pub struct LaneState {
     grant: Grant,
     spacing: Option<Spacing>,
     meter: Option<Meter>,
+    /// What urgent work may take of the meter although there is nothing in it.
+    ahead: Meter,
     log: MinuteLog,
     pauses: Pauses,
     factors: Factors,
@@ -104,6 +108,7 @@ impl LaneState {
             grant,
             spacing: None,
             meter: None,
+            ahead: Meter::new(AHEAD_SECONDS, now),
             log: MinuteLog::default(),
             pauses: Pauses::default(),
             factors: Factors::new(),
@@ -128,7 +133,7 @@ impl LaneState {
         if limits.tokens_per_minute.is_none() {
             self.meter = None;
         } else if self.meter.is_none() {
-            self.meter = Some(Meter::new(now));
+            self.meter = Some(Meter::new(SAVED_SECONDS, now));
         }
         (self.limits, self.grant) = (limits, grant);
         self.refresh_rates(now);
@@ -183,13 +188,15 @@ impl LaneState {
         self.refresh_rates(now);
         let Some(tpm) = self.limits.tokens_per_minute else { return Readiness::Now };
         let log_engaged = self.pauses.log_engaged(now);
+        if urgent && !log_engaged && self.ahead.has(charge, now) {
+            return Readiness::Now;
+        }
         if self.in_flight > 0 && self.reserved + reserve > IN_FLIGHT_SHARE * tpm * self.grant.room {
             return Readiness::Blocked;
         }
         let spare = if urgent { 0.0 } else { SPARE_FOR_URGENT.max(self.urgent_charge) };
         if let Some(meter) = &mut self.meter {
             let needed = (charge + spare).min(meter.within_reach());
-            let needed = if urgent && !log_engaged { needed - BORROWED_SECONDS * meter.per_second() } else { needed };
             match meter.when(needed, now) {
                 Some(at) if at <= now => {}
                 Some(at) => return Readiness::At(at),
@@ -198,7 +205,7 @@ impl LaneState {
         }
         if log_engaged && self.in_flight > 0 {
             let doubt = self.doubt.sqrt();
-            let margin = if urgent { doubt } else { spare.max(LOG_SIGMAS * doubt) };
+            let margin = if urgent { doubt } else { (spare * self.grant.rate).max(LOG_SIGMAS * doubt) };
             let at = self.log.when(reserve + margin, tpm * self.grant.rate, now);
             if at > now {
                 return Readiness::At(at);
@@ -209,7 +216,9 @@ impl LaneState {
 
     /// Takes a start from the spacing.
     pub fn try_start(&mut self, now: Instant) -> Result<(), Instant> {
-        self.spacing.as_mut().map_or(Ok(()), |spacing| spacing.try_start(now))
+        let urgent = self.waiting.values().next().is_some_and(|(waiter, _)| waiter.ask.urgent);
+        let Some(spacing) = &mut self.spacing else { return Ok(()) };
+        spacing.try_start(now).or_else(|at| if urgent && spacing.start_ahead() { Ok(()) } else { Err(at) })
     }
 
     /// Admits the head; call only after [`LaneState::readiness`] and [`LaneState::try_start`] agreed.
@@ -221,6 +230,7 @@ impl LaneState {
         self.doubt += doubt;
         if waiter.ask.urgent {
             self.urgent_charge += (charged - self.urgent_charge) * URGENT_LEARNING;
+            self.ahead.take(charged, now);
         }
         if let Some(meter) = &mut self.meter {
             meter.take(charged, now);
@@ -422,7 +432,9 @@ impl LaneState {
 
     fn refresh_rates(&mut self, now: Instant) {
         if let (Some(meter), Some(tpm)) = (&mut self.meter, self.limits.tokens_per_minute) {
-            meter.set_rate(tpm * self.grant.rate * HEADROOM * self.factors.tokens(now), now);
+            let rate = tpm * self.grant.rate * HEADROOM * self.factors.tokens(now);
+            meter.set_rate(rate, now);
+            self.ahead.set_rate(rate, now);
         }
         if let (Some(spacing), Some(rpm)) = (&mut self.spacing, self.limits.requests_per_minute) {
             spacing.set_rate(rpm * self.grant.rate * HEADROOM * self.factors.requests(now), now);

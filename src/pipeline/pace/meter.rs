@@ -8,21 +8,20 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Seconds of quota that an idle lane may save up. Small, so that work after idleness starts evenly.
-const SAVED_SECONDS: f64 = 10.0;
-
 /// Tokens that may be reserved now. Signed: settlement may exceed the reservation.
 #[derive(Debug)]
 pub struct Meter {
     level: f64,
     per_second: f64,
+    /// Seconds of refill that may be saved up.
+    saved: f64,
     at: Instant,
 }
 
 impl Meter {
-    /// An empty meter that does not refill before [`Meter::set_rate`].
-    pub fn new(now: Instant) -> Self {
-        Self { level: 0.0, per_second: 0.0, at: now }
+    /// An empty meter that saves up to so many seconds of refill, and does not refill before [`Meter::set_rate`].
+    pub fn new(saved: f64, now: Instant) -> Self {
+        Self { level: 0.0, per_second: 0.0, saved, at: now }
     }
 
     /// Sets the refill rate from now on, tokens a minute; what was saved at the old rate stays.
@@ -37,13 +36,14 @@ impl Meter {
         0.98 * self.cap()
     }
 
-    /// The refill rate.
-    pub fn per_second(&self) -> f64 {
-        self.per_second
+    fn cap(&self) -> f64 {
+        self.per_second * self.saved
     }
 
-    fn cap(&self) -> f64 {
-        self.per_second * SAVED_SECONDS
+    /// Whether there are so many tokens now.
+    pub fn has(&mut self, tokens: f64, now: Instant) -> bool {
+        self.refill(now);
+        self.level >= tokens
     }
 
     /// Tokens owed now.
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     fn metered(per_minute: f64, now: Instant) -> Meter {
-        let mut meter = Meter::new(now);
+        let mut meter = Meter::new(10.0, now);
         meter.set_rate(per_minute, now);
         meter
     }

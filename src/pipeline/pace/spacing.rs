@@ -15,6 +15,9 @@ use tokio::time::Instant;
 /// One start takes so much of the spacing's own time.
 const PER_START: Duration = Duration::from_secs(1);
 
+/// Starts that may be taken ahead of time, as seconds of the rate.
+const AHEAD_SECONDS: f64 = 2.0;
+
 /// Lets one request start at a time, at most so many a minute.
 ///
 /// governor's rate is fixed for ever, and a new limiter would admit a new burst, while a lane's rate changes with quota,
@@ -29,6 +32,8 @@ pub struct Spacing {
     per_second: f64,
     at: Instant,
     due: f64,
+    /// Starts taken ahead of time, to be made up for by those that become due next.
+    ahead: f64,
 }
 
 /// Shows the starts that became due so far, each as a second.
@@ -54,7 +59,7 @@ impl Spacing {
             .unwrap_or(Quota::per_second(NonZeroU32::MIN))
             .allow_burst(NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN));
         let limiter = RateLimiter::direct_with_clock(quota, clock.clone());
-        Self { limiter, clock, per_second: 0.0, at: Instant::now(), due: 0.0 }
+        Self { limiter, clock, per_second: 0.0, at: Instant::now(), due: 0.0, ahead: 0.0 }
     }
 
     /// Sets the rate from now on.
@@ -69,13 +74,25 @@ impl Spacing {
         self.limiter.check().map_err(|refused| {
             let missing: Nanos = refused.earliest_possible().duration_since(self.clock.now());
             // Never less than a timer's millisecond, and a rate of next to nothing is looked at again within a day.
-            let wait = Duration::from(missing).as_secs_f64() / self.per_second.max(1e-9);
+            let wait = (Duration::from(missing).as_secs_f64() + self.ahead) / self.per_second.max(1e-9);
             now + Duration::from_secs_f64(wait.clamp(0.001, 86_400.0))
         })
     }
 
+    /// Takes a start that is not due, at most a few seconds' worth and two at least.
+    pub fn start_ahead(&mut self) -> bool {
+        let allowed = self.ahead + 1.0 <= (self.per_second * AHEAD_SECONDS).max(2.0);
+        if allowed {
+            self.ahead += 1.0;
+        }
+        allowed
+    }
+
     fn advance(&mut self, now: Instant) {
-        self.due += now.saturating_duration_since(self.at).as_secs_f64() * self.per_second;
+        let due = now.saturating_duration_since(self.at).as_secs_f64() * self.per_second;
+        let made_up = due.min(self.ahead);
+        self.ahead -= made_up;
+        self.due += due - made_up;
         self.at = self.at.max(now);
         let shown = Duration::try_from_secs_f64(self.due).unwrap_or(Duration::MAX).as_nanos();
         self.clock.0.store(u64::try_from(shown).unwrap_or(u64::MAX), Ordering::Relaxed);
@@ -103,6 +120,17 @@ mod tests {
         spacing.set_rate(500.0, Instant::now());
         let starts = starts(&mut spacing, Duration::from_mins(1)).await;
         assert!((499..=502).contains(&starts), "{starts} starts in a minute of 500");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn starts_taken_ahead_are_made_up_for() {
+        let mut spacing = Spacing::new(60.0);
+        spacing.set_rate(60.0, Instant::now());
+        let ahead = (0..10).filter(|_| spacing.start_ahead()).count();
+        assert_eq!(ahead, 2, "no more than two seconds' worth");
+        // The two that are due from the beginning, and those of a minute less the two taken ahead.
+        let starts = starts(&mut spacing, Duration::from_mins(1)).await;
+        assert!((59..=61).contains(&starts), "{starts}");
     }
 
     #[tokio::test(start_paused = true)]
