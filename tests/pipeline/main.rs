@@ -322,6 +322,42 @@ async fn two_workers_share_the_work_and_do_nothing_twice() {
     assert!(shares.iter().all(|calls| *calls >= 20), "{shares:?}");
 }
 
+/// Three workers on one lane of 60 requests a minute: whoever is there uses all of it, and nobody more.
+#[tokio::test(start_paused = true)]
+async fn workers_share_a_quota_and_take_over_that_of_one_that_dies() {
+    let rig = Rig::new().await;
+    let messages: Vec<_> = (0..150).map(|n| request(&format!("q-{n}"), &format!("q-{n}"))).collect();
+    rig.send(&messages).await;
+    let worker = |name: &str| {
+        let quota = vec![(format!("models.\"{NOVA}\".requests_per_minute"), "60".to_owned())];
+        rig.worker_with(name, quota, |_| {})
+    };
+    let (one, two, three) = (worker("one"), worker("two"), worker("three"));
+    let gates = [one.gate(), two.gate(), three.gate()];
+    let share = move || -> f64 {
+        let lanes = gates.iter().flat_map(smoother::pipeline::pace::Gate::snapshots);
+        lanes.filter(|lane| lane.lane.ends_with(NOVA)).map(|lane| lane.share).sum()
+    };
+    let watch = async move {
+        let mut mean = 0.0;
+        for _ in 0..300 {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            assert!(share() <= 1.0 + 1e-9, "{} of the quota", share());
+            mean += share() / 300.0;
+        }
+        // The first second is without requests, and a third is nobody's for six, from the end of its holder to the takeover.
+        assert!(mean > 0.9, "{mean} of the quota was in use");
+    };
+    let started = tokio::time::Instant::now();
+    let short_life = tokio::time::timeout(seconds(20), one.run(Stop::default()));
+    let (died, ..) = tokio::join!(short_life, two.run(Stop::default()), three.run(Stop::default()), watch);
+    assert!(died.is_err());
+    assert_eq!(rig.results().await.len(), 150);
+    // 150 requests at 60 a minute, nine seconds with two thirds of it, and the calls in flight of the one that died again.
+    assert!(started.elapsed() < seconds(230), "it took {:?}", started.elapsed());
+    assert!(started.elapsed() > seconds(145), "faster than the quota: {:?}", started.elapsed());
+}
+
 /// What a planner leaves that dies between marking a row and sending its message.
 #[tokio::test(start_paused = true)]
 async fn a_row_whose_hold_message_was_never_sent_moves_on() {

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use smoother::ports::{PortError, PortResult, Register, Registers};
+use tokio::sync::Notify;
 
 /// The table that all share.
 #[derive(Default)]
 pub struct Memory {
-    registers: Mutex<BTreeMap<String, Register>>,
+    pub registers: Mutex<BTreeMap<String, Register>>,
     /// Writes to registers other than heartbeats.
     pub share_writes: AtomicU64,
 }
@@ -20,11 +21,9 @@ impl Memory {
     /// A way to the table, fast and sound as it comes.
     pub fn link(self: &Arc<Self>, seed: u64) -> Arc<Link> {
         let dice = Mutex::new(fastrand::Rng::with_seed(seed));
-        Arc::new(Link { memory: Arc::clone(self), cut: AtomicBool::new(false), faults: AtomicBool::new(false), dice })
-    }
-
-    pub fn value(&self, name: &str) -> Option<String> {
-        self.registers.lock().unwrap().get(name).map(|register| register.value.clone())
+        let no = || AtomicBool::new(false);
+        let memory = Arc::clone(self);
+        Arc::new(Link { memory, cut: no(), faults: no(), stalled: no(), go_on: Notify::new(), dice })
     }
 
     /// Changes a register if it is of that version; `None` removes it.
@@ -51,6 +50,9 @@ pub struct Link {
     pub cut: AtomicBool,
     /// Calls take up to half a second each way, and one in twelve fails, before or after its effect.
     pub faults: AtomicBool,
+    /// Writes of shares wait on the way there, until `go_on`.
+    pub stalled: AtomicBool,
+    pub go_on: Notify,
     dice: Mutex<fastrand::Rng>,
 }
 
@@ -90,6 +92,9 @@ impl Registers for Link {
     }
 
     async fn write(&self, name: &str, expected: u64, value: String) -> PortResult<bool> {
+        if self.stalled.load(Ordering::Relaxed) && name.starts_with("share/") {
+            self.go_on.notified().await;
+        }
         self.there_and_back(|memory| memory.swap(name, expected, Some(value))).await
     }
 

@@ -36,6 +36,30 @@ pub struct Replica {
     calls: JoinSet<()>,
 }
 
+impl Replica {
+    fn new(link: Arc<Link>, name: &str) -> Self {
+        let fleet = Arc::new(Fleet::new(Arc::clone(&link) as _, name.to_owned(), false));
+        Self { fleet, gate: Gate::in_fleet(), link, beating: JoinSet::new(), calls: JoinSet::new() }
+    }
+
+    /// One beat.
+    pub async fn beat(&self, name: &str) {
+        self.fleet.beat(&member(name)).await.unwrap();
+        self.fleet.share(&self.gate, BUDGET).await.unwrap();
+    }
+}
+
+fn member(name: &str) -> Member {
+    Member {
+        worker: name.to_owned(),
+        roles: [Role::Call].into(),
+        since: START,
+        shown_at: START,
+        lanes: Vec::new(),
+        used: None,
+    }
+}
+
 /// Replicas on one table.
 #[derive(Default)]
 pub struct Replicas {
@@ -50,13 +74,25 @@ impl Replicas {
         self.started += 1;
         let link = self.memory.link(self.started);
         link.faults.store(faults, Ordering::Relaxed);
-        let fleet = Arc::new(Fleet::new(Arc::clone(&link) as _, name.to_owned(), false));
-        let gate = Gate::in_fleet();
-        let mut beating = JoinSet::new();
-        beating.spawn(beat(Arc::clone(&fleet), gate.clone(), name.to_owned(), self.started));
-        let dispatcher = gate.clone();
-        beating.spawn(async move { dispatcher.run().await });
-        self.all.insert(name.to_owned(), Replica { fleet, gate, link, beating, calls: JoinSet::new() });
+        let mut replica = Replica::new(link, name);
+        replica.beating.spawn(beat(Arc::clone(&replica.fleet), replica.gate.clone(), name.to_owned(), self.started));
+        let dispatcher = replica.gate.clone();
+        replica.beating.spawn(async move { dispatcher.run().await });
+        self.all.insert(name.to_owned(), replica);
+    }
+
+    /// A new replica that beats only when told, and whose two callers wait for ever.
+    pub fn join_by_hand(&mut self, name: &str) {
+        let mut replica = Replica::new(self.memory.link(0), name);
+        for n in 0..2 {
+            replica.calls.spawn(call(replica.gate.clone(), n));
+        }
+        self.all.insert(name.to_owned(), replica);
+    }
+
+    /// What the register of the lane's parts says.
+    pub fn share(&self) -> Option<String> {
+        self.memory.registers.lock().unwrap().get(&format!("share/{}", lane())).map(|register| register.value.clone())
     }
 
     pub fn crash(&mut self, name: &str) {
@@ -111,7 +147,7 @@ impl Replicas {
         let calls: u32 = parts.values().filter_map(|(grant, _)| grant.calls).sum();
         let slots: u32 = parts.values().map(|(_, slots)| slots).sum();
         let fits = sum(|g| g.rate) <= 1.0 + 1e-9 && sum(|g| g.room) <= 1.0 + 1e-9 && calls <= 6 && slots <= BUDGET;
-        assert!(fits, "spent twice: {parts:#?}\n{:?}", self.memory.value("share/default:r:m"));
+        assert!(fits, "spent twice: {parts:#?}\n{:?}", self.share());
     }
 
     /// Calls in flight everywhere.
@@ -131,8 +167,7 @@ impl Replicas {
 /// A beat about every two seconds, each replica at a pace and a phase of its own.
 async fn beat(fleet: Arc<Fleet>, gate: Gate, name: String, seed: u64) {
     let mut dice = fastrand::Rng::with_seed(seed);
-    let roles = [Role::Call].into();
-    let member = Member { worker: name, roles, since: START, shown_at: START, lanes: Vec::new(), used: None };
+    let member = member(&name);
     let pace = Duration::from_millis(1_900 + dice.u64(0..200));
     tokio::time::sleep(Duration::from_millis(dice.u64(0..10))).await;
     loop {
@@ -151,18 +186,22 @@ async fn beat(fleet: Arc<Fleet>, gate: Gate, name: String, seed: u64) {
     }
 }
 
+/// A request of the lane.
+pub fn ask(n: u64) -> Ask {
+    Ask {
+        lane: lane(),
+        limits: LIMITS,
+        rank: format!("1#{n}"),
+        urgent: false,
+        estimate: Estimate { input_tokens: TOKENS, max_output_tokens: 0 },
+        kind: None,
+    }
+}
+
 async fn call(gate: Gate, n: u64) {
     let mut dice = fastrand::Rng::with_seed(n);
     loop {
-        let ask = Ask {
-            lane: lane(),
-            limits: LIMITS,
-            rank: format!("1#{n}"),
-            urgent: false,
-            estimate: Estimate { input_tokens: TOKENS, max_output_tokens: 0 },
-            kind: None,
-        };
-        if let Ok(mut permit) = gate.admit(ask).await {
+        if let Ok(mut permit) = gate.admit(ask(n)).await {
             permit.mark_called();
             tokio::time::sleep(Duration::from_millis(dice.u64(500..3_000))).await;
             permit.settle(Settlement::Answered(Some(Usage { input_tokens: TOKENS, ..Usage::default() })));

@@ -112,8 +112,19 @@ impl Rig {
 
     /// A worker with all roles; `name` tells replicas apart.
     pub fn worker(&self, name: &str, change: impl FnOnce(&mut Settings)) -> Worker {
+        self.worker_with(name, Vec::new(), change)
+    }
+
+    /// A worker with settings besides those of all.
+    pub fn worker_with(
+        &self,
+        name: &str,
+        settings: Vec<(String, String)>,
+        change: impl FnOnce(&mut Settings),
+    ) -> Worker {
         let quota = |model: &str| (format!("models.\"{model}\".tokens_per_minute"), "600000".to_owned());
-        let overrides = vec![quota(NOVA), quota(MICRO), ("use_cases.support.model".to_owned(), MICRO.to_owned())];
+        let mut overrides = vec![quota(NOVA), quota(MICRO), ("use_cases.support.model".to_owned(), MICRO.to_owned())];
+        overrides.extend(settings);
         let config = Config::load(&Sources { overrides, ..Sources::default() }).unwrap().config;
         let mut settings = Settings {
             worker: name.to_owned(),

@@ -4,8 +4,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use proptest::prelude::*;
+use smoother::pipeline::pace::{Grant, Settlement};
+use smoother::ports::model::CallErrorClass;
 
-use crate::replicas::{BUDGET, Replicas};
+use crate::replicas::{BUDGET, Replicas, ask, lane};
 use crate::seconds;
 
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
@@ -102,20 +104,56 @@ async fn one_that_is_cut_off_stops_before_others_take_its_part() {
     fleet.demand("a", 0).await;
 }
 
-/// Its entry is still there, since nobody has looked at it meanwhile; and it counts no longer on what it had.
+/// The other has looked, found it dead, and is about to write that. It comes back first, to find its entry as it was.
 #[tokio::test(start_paused = true)]
-async fn one_that_was_cut_off_alone_writes_before_it_goes_on() {
-    let fleet = settled(&[8]).await;
-    let before = fleet.memory.value("share/default:r:m").unwrap();
-    fleet.cut("a", true);
-    fleet.pass(seconds(20)).await;
-    assert_eq!(fleet.grant("a").rate, 0.0);
-    assert_eq!(fleet.memory.value("share/default:r:m").unwrap(), before);
-    let writes = fleet.memory.share_writes.load(Ordering::Relaxed);
-    fleet.cut("a", false);
-    fleet.pass(seconds(8)).await;
-    assert_eq!(fleet.grant("a").rate, 1.0);
-    assert!(fleet.memory.share_writes.load(Ordering::Relaxed) > writes, "it went on without asking");
+async fn one_that_comes_back_while_its_part_is_taken_over_has_it_or_not() {
+    let mut fleet = Replicas::default();
+    fleet.join_by_hand("a");
+    fleet.join_by_hand("b");
+    for _ in 0..6 {
+        fleet.pass(seconds(2)).await;
+        fleet.all["a"].beat("a").await;
+        fleet.all["b"].beat("b").await;
+    }
+    assert!((0.4..0.6).contains(&fleet.grant("b").rate), "{:?}", fleet.grant("b"));
+    for _ in 0..3 {
+        fleet.pass(seconds(2)).await;
+        fleet.all["b"].beat("b").await;
+    }
+    fleet.pass(seconds(2)).await;
+    let (a, b) = (&fleet.all["a"], &fleet.all["b"]);
+    b.link.stalled.store(true, Ordering::Relaxed);
+    let takes_over = b.beat("b");
+    let comes_back = async {
+        fleet.pass(Duration::from_millis(50)).await;
+        assert_eq!(fleet.grant("a"), Grant::NONE);
+        a.beat("a").await;
+        assert!(fleet.grant("a").rate > 0.4, "{:?}", fleet.grant("a"));
+        b.link.stalled.store(false, Ordering::Relaxed);
+        b.link.go_on.notify_waiters();
+        fleet.pass(seconds(1)).await;
+    };
+    tokio::join!(takes_over, comes_back);
+    fleet.check();
+    assert!(fleet.grant("a").rate > 0.4, "it was given back: {:?}", fleet.grant("a"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_learns_from_a_throttle_all_know_also_after_a_restart() {
+    let mut fleet = settled(&[1, 1]).await;
+    let throttled = Settlement::Failed { class: CallErrorClass::ThrottledRequests, retry_after: None };
+    fleet.all["a"].gate.admit(ask(0)).await.unwrap().settle(throttled);
+    fleet.pass(seconds(5)).await;
+    let learned = |fleet: &Replicas, name: &str| fleet.all[name].gate.adaptation(&lane()).unwrap();
+    let (own, told) = (learned(&fleet, "a"), learned(&fleet, "b"));
+    assert!(own.request_factor < 0.9 && (told.request_factor - own.request_factor).abs() < 0.01, "{told:?} of {own:?}");
+    for name in ["a", "b"] {
+        fleet.leave(name).await;
+    }
+    fleet.join("c", false);
+    fleet.demand("c", 1).await;
+    fleet.pass(seconds(1)).await;
+    assert_eq!(learned(&fleet, "c").episodes, 1, "{:?}", learned(&fleet, "c"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -161,10 +199,10 @@ async fn quiet_replicas_write_no_shares_and_give_up_a_lane_that_nobody_needs() {
     fleet.pass(seconds(300)).await;
     assert_eq!(writes(), before, "an idle lane costs no writes");
     fleet.pass(seconds(400)).await;
-    assert_eq!(fleet.memory.value("share/default:r:m"), None);
+    assert_eq!(fleet.share(), None);
     fleet.demand("a", 1).await;
     fleet.pass(seconds(1)).await;
-    assert_eq!(fleet.grant("a").rate, 1.0);
+    assert!(fleet.grant("a").rate > 0.999, "{:?}", fleet.grant("a"));
 }
 
 #[derive(Clone, Debug)]
@@ -189,7 +227,7 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
     /// Whatever happens to replicas on slow and lossy links, nothing is ever spent twice (`pass` looks forty times a second), and when
     /// it is calm again everything is in use, in proportion to demand.
     #[test]
@@ -224,8 +262,15 @@ proptest! {
                 fleet.demand(name, callers).await;
             }
             fleet.pass(seconds(60)).await;
-            let (rate, room, _, slots) = fleet.granted();
-            prop_assert!(rate >= 0.999 && room >= 0.95 && slots == BUDGET, "not in use: {:?}", fleet.granted());
+            // What moves from one to another is free for a moment.
+            let (mut most, mut mean) = (0.0_f64, 0.0);
+            for _ in 0..100 {
+                fleet.pass(Duration::from_millis(100)).await;
+                let (rate, room, ..) = fleet.granted();
+                (most, mean) = (most.max(rate.min(room)), mean + rate.min(room) / 100.0);
+            }
+            prop_assert!(most >= 0.999 && mean >= 0.97, "not in use: {most} at most, {mean} on average");
+            prop_assert!(fleet.granted().3 == BUDGET, "{:?}", fleet.granted());
             for (name, callers) in NAMES.iter().zip([4.0, 8.0, 8.0, 16.0]) {
                 let (share, fair) = (fleet.grant(name).rate, callers / 36.0);
                 prop_assert!((fair * 0.7..fair * 1.4).contains(&share), "{name} has {share} of {fair}");

@@ -15,6 +15,9 @@ const FLOOR: f64 = 0.01;
 /// Minutes of quota that all members together seem to want beyond what they do. Below this, demand is noise: shares
 /// stay about equal instead of running after every single request.
 const NOISE: f64 = 0.005;
+/// A want is told anew when it changed by this part of itself. Shares that move are free for a beat, so those that hardly
+/// change had better stay.
+const CHANGE: f64 = 0.2;
 /// A change below this is none; a register is not written for it.
 const FINE: f64 = 1e-4;
 /// Grants are in so many parts of the whole, rounded down, so that their sum does not exceed it.
@@ -57,7 +60,7 @@ impl Amount {
     /// A want of `self`, given that `told` was published before and `has` is what there is: what was published goes on
     /// to hold unless it became wrong, so that demand which flickers writes nothing.
     pub fn as_told(self, told: Self, has: Self) -> Self {
-        let off = |now: f64, told: f64, noise: f64| (now - told).abs() > 0.1 * (told + noise);
+        let off = |now: f64, told: f64, noise: f64| (now - told).abs() > CHANGE * (told + noise);
         let short = self.calls > told.calls && self.calls > has.calls;
         let ample = self.calls < told.calls.div_ceil(2);
         Self {

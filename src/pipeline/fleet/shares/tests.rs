@@ -67,7 +67,7 @@ fn a_want_that_flickers_is_told_once() {
     let told = wants(1.0, 0.5, 8);
     let has = wants(0.5, 0.5, 10);
     assert_eq!(wants(1.05, 0.52, 10).as_told(told, has), told);
-    assert_eq!(wants(1.2, 0.6, 11).as_told(told, has), wants(1.2, 0.6, 11));
+    assert_eq!(wants(1.3, 0.7, 11).as_told(told, has), wants(1.3, 0.7, 11));
     assert_eq!(wants(0.0, 0.0, 0).as_told(told, has), wants(0.0, 0.0, 0));
     let nothing = wants(0.0, 0.0, 0);
     assert_eq!(wants(0.0, 0.0, 0).as_told(wants(0.0, 0.0, 1), has), nothing);

@@ -174,6 +174,28 @@ async fn a_long_pause_sends_waiters_back() {
     assert!(gate.admit(ask("m", "3", 1, 1, FREE)).await.is_err(), "a newcomer is sent back at once");
 }
 
+#[tokio::test(start_paused = true)]
+async fn grants_that_lapsed_are_void_until_granted_anew() {
+    let gate = Gate::in_fleet();
+    let _dispatcher = served(&gate);
+    let lane = ask("m", "1", 1, 1, FREE).lane;
+    let lapse = Instant::now() + Duration::from_secs(5);
+    gate.hold_until(lapse);
+    gate.set_grant(&lane, Grant::WHOLE);
+    gate.set_budget(1);
+    gate.admit(ask("m", "1", 1, 1, FREE)).await.unwrap().settle(used(1, 1));
+    tokio::time::sleep_until(lapse).await;
+    let second = tokio::time::timeout(Duration::from_mins(1), gate.admit(ask("m", "1", 1, 1, FREE))).await;
+    assert!(second.is_err(), "it was admitted on a grant that lapsed");
+    gate.hold_until(Instant::now() + Duration::from_secs(5));
+    assert_eq!(
+        (gate.standing(&lane).unwrap().0, gate.load()),
+        (Grant::NONE, (0, 0)),
+        "to hold again is not to have again"
+    );
+    gate.lane_opened().await;
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     /// Whatever waiters and calls do — leave, fail, throttle, vanish — nothing stays reserved and nobody waits for ever.
