@@ -15,9 +15,9 @@ const FLOOR: f64 = 0.01;
 /// Minutes of quota that all members together seem to want beyond what they do. Below this, demand is noise: shares
 /// stay about equal instead of running after every single request.
 const NOISE: f64 = 0.005;
-/// A want is told anew when it changed by this part of itself. Shares that move are free for a beat, so those that hardly
-/// change had better stay.
-const CHANGE: f64 = 0.2;
+/// A want is told anew when it changed by this part of itself: shares that move are free for a beat, so those that hardly
+/// change had better stay. With twice as much, urgent requests wait longer on skewed replicas.
+const CHANGE: f64 = 0.1;
 /// A change below this is none; a register is not written for it.
 const FINE: f64 = 1e-4;
 /// Grants are in so many parts of the whole, rounded down, so that their sum does not exceed it.
