@@ -1,0 +1,6 @@
+"""boto3, adaptive retries: standard ones and a rate limiter in the client that learns from throttles. It counts
+requests and knows nothing of tokens."""
+
+import boto3_threads
+
+boto3_threads.run("adaptive", max_attempts=20)
