@@ -97,17 +97,12 @@ async def work(feed, pool):
 async def main():
     started = await asyncio.to_thread(common.ready, f"{common.version('async-batch-llm')} LLMCallPool")
     async with LLMCallPool(CallableStrategy(invoke), config=config) as pool:
-        shares = {"normal": arguments.workers - URGENT_WORKERS, "urgent": URGENT_WORKERS}
-        feeds = {
-            priority: common.AsyncFeed([one for one in trace if one["priority"] == priority], started)
-            for priority in shares
-        }
-        tasks = [
-            asyncio.create_task(work(feeds[priority], pool))
-            for priority, workers in shares.items()
-            for _ in range(workers)
+        lanes = [
+            (common.AsyncFeed(requests, started), workers)
+            for requests, workers in common.lanes(trace, arguments.workers, URGENT_WORKERS)
         ]
-        for feed in feeds.values():
+        tasks = [asyncio.create_task(work(feed, pool)) for feed, workers in lanes for _ in range(workers)]
+        for feed, _ in lanes:
             await feed.finished.wait()
         for task in tasks:
             task.cancel()

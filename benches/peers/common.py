@@ -116,3 +116,12 @@ class AsyncFeed:
         self.open -= 1
         if not self.open:
             self.finished.set()
+
+
+def lanes(trace, workers, urgent_workers):
+    """[(requests, workers)]: urgent requests with workers of their own, and the rest; one lane of all without any."""
+    if not urgent_workers:
+        return [(trace, workers)]
+    urgent = [one for one in trace if one["priority"] == "urgent"]
+    others = [one for one in trace if one["priority"] != "urgent"]
+    return [(others, workers - urgent_workers), (urgent, urgent_workers)]

@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import selectors
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -166,9 +167,7 @@ def compete(name, trace_path, options, scratch):
         failed = json.loads(last)["failed"] if last else {f"gave up, see {scratch / 'contestant.log'}": 1}
         for error, times in failed.items():
             print(f"{name}: {times} × {error}", file=sys.stderr)
-        return measure.figures(
-            name, versions, trace, tap.calls, started, simulator.stats(), free, cpu, QUOTA, WORKERS
-        )
+        return measure.figures(name, versions, trace, tap.calls, started, simulator.stats(), free, cpu, QUOTA, WORKERS)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, 9)
@@ -226,7 +225,11 @@ def main():
         options.json.write_text(json.dumps([one.as_json() for one in results], indent=2) + "\n")
     if options.update_readme:
         table.update_readme(REPO / "README.md", table.markdown(results))
-    return 1 if any(one.lost for one in results) else 0
+    if any(one.lost for one in results):
+        print(f"requests were lost; logs are in {scratch}", file=sys.stderr)
+        return 1
+    shutil.rmtree(scratch)
+    return 0
 
 
 if __name__ == "__main__":

@@ -15,7 +15,9 @@ KINDS = {
     "extract": (0.3, (1_500, 0.6, 200, 12_000), 1_024),
     "report": (0.1, (6_000, 0.5, 1_000, 30_000), 4_096),
 }
-WORDS = "order invoice summary because customer value change result market season detail question method quality".split()
+WORDS = (
+    "order invoice summary because customer value change result market season detail question method quality".split()
+)
 
 
 def make(requests, seed, quota):
