@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::scenario::{Goals, Scenario};
+use crate::scenario::{Goals, Scenario, What};
 use crate::trace::{Planned, requests};
 use crate::world::World;
 
@@ -33,16 +33,13 @@ impl Figures {
     pub fn of(world: &World, seed: u64) -> Self {
         let scenario = &world.scenario;
         let (server, outcome) = (world.server.lock().unwrap(), world.outcome.lock().unwrap());
-        let seen = &server.seen;
-        let end = seen.last_start.as_secs_f64();
+        let saw = &server.seen;
+        let end = saw.last_start.as_secs_f64();
         let from = WARM_UP_S.min(end / 4.0);
         let minutes = (end - from) / 60.0;
-        let steady = || seen.starts.iter().filter(|(at, _)| (from..=end).contains(&at.as_secs_f64()));
+        let steady = || saw.starts.iter().filter(|(at, _)| (from..=end).contains(&at.as_secs_f64()));
         let tokens: f64 = steady().map(|(_, tokens)| tokens).sum();
-        let quota = |limit: fn(&crate::scenario::What) -> Option<u64>, first: Option<u64>| {
-            mean_quota(scenario, first, limit, from, end)
-        };
-        use crate::scenario::What;
+        let quota = |limit: fn(&What) -> Option<u64>, first: Option<u64>| mean_quota(scenario, first, limit, from, end);
         let tpm = quota(|w| if let What::Server { tpm, .. } = w { *tpm } else { None }, scenario.server.tpm);
         let rpm = quota(|w| if let What::Server { rpm, .. } = w { *rpm } else { None }, scenario.server.rpm);
         let others = mean_over(from, end, |at| scenario.server.background_at(at));
@@ -59,9 +56,9 @@ impl Figures {
         Self {
             tokens: tpm.map_or(0.0, |tpm| tokens / minutes / tpm + others),
             requests: rpm.map_or(0.0, |rpm| steady().count() as f64 / minutes / rpm),
-            concurrency: seen.in_flight_s_at_last_start / (f64::from(scenario.fleet.concurrency) * end),
-            throttled: seen.throttled as f64 / seen.calls.max(1) as f64,
-            calls: seen.calls as f64,
+            concurrency: saw.in_flight_s_at_last_start / (f64::from(scenario.fleet.concurrency) * end),
+            throttled: saw.throttled as f64 / saw.calls.max(1) as f64,
+            calls: saw.calls as f64,
             makespan: last / bound,
             urgent_p50_s: quantile(&urgent, 0.5),
             urgent_p99_s: quantile(&urgent, 0.99),
@@ -84,6 +81,19 @@ impl Figures {
             unfair: mean(|f| f.unfair),
             granted: runs.iter().map(|f| f.granted).fold(0.0, f64::max),
         }
+    }
+
+    /// A row of the table in docs/pacing.md.
+    pub fn markdown(&self, name: &str, about: &str) -> String {
+        let bound = [(self.tokens, "tokens"), (self.requests, "requests"), (self.concurrency, "concurrency")];
+        let (used, what) = bound.into_iter().fold((0.0, ""), |most, one| if one.0 > most.0 { one } else { most });
+        format!(
+            "| `{name}` | {about} | {:.1} % of {what} | {:.3} % | {:.3} | {:.2} s |\n",
+            100.0 * used,
+            100.0 * self.throttled,
+            self.makespan,
+            self.urgent_p99_s
+        )
     }
 
     /// Use of what bounds it.
@@ -127,6 +137,10 @@ impl fmt::Display for Figures {
     }
 }
 
+pub const MARKDOWN_HEADER: &str = "\
+| scenario | what | used | throttled | makespan ÷ bound | urgent p99 |
+|---|---|---|---|---|---|";
+
 pub const HEADER: &str = "  tok%   req%   con%     429%   calls  mk/lb  urg50s  urg99s unfair";
 
 fn quantile(sorted: &[f64], q: f64) -> f64 {
@@ -143,7 +157,7 @@ fn mean_over(from: f64, to: f64, of: impl Fn(f64) -> f64) -> f64 {
 fn mean_quota(
     scenario: &Scenario,
     first: Option<u64>,
-    changed: fn(&crate::scenario::What) -> Option<u64>,
+    changed: fn(&What) -> Option<u64>,
     from: f64,
     to: f64,
 ) -> Option<f64> {
@@ -151,15 +165,14 @@ fn mean_quota(
     Some(mean_over(from, to, |at| quota_at(scenario, first, changed, at)))
 }
 
-fn quota_at(scenario: &Scenario, first: f64, changed: fn(&crate::scenario::What) -> Option<u64>, at: f64) -> f64 {
-    let changes = scenario.events.iter().filter(|event| event.at_s <= at);
-    changes.filter_map(|event| changed(&event.what)).next_back().map_or(first, |n| n as f64)
+fn quota_at(scenario: &Scenario, first: f64, changed: fn(&What) -> Option<u64>, at: f64) -> f64 {
+    let past = scenario.events.iter().filter(|event| event.at_s <= at);
+    past.filter_map(|event| changed(&event.what)).next_back().map_or(first, |n| n as f64)
 }
 
 /// No schedule can be done before: all tokens at the rate that others leave, all requests at their rate, all calls on
 /// all places; an initially full server is not counted, so that a little below 1 is possible.
 fn lower_bound(scenario: &Scenario, all: &[Planned]) -> f64 {
-    use crate::scenario::What;
     let server = &scenario.server;
     let tokens: f64 = all.iter().map(|request| request.settled(server.burndown)).sum();
     let drain = |need: f64, rate: &dyn Fn(f64) -> f64| {

@@ -63,21 +63,21 @@ pub fn requests(scenario: &Scenario, seed: u64) -> Vec<Planned> {
     let mut all: Vec<Planned> = (0..trace.requests)
         .map(|number| {
             let is_urgent = number >= trace.requests - urgent;
-            let drawn = draws.uniform();
+            let pick_at = draws.uniform();
             let mut sum = 0.0;
             let pick = trace.mix.iter().find(|(_, share)| {
                 sum += **share;
-                drawn < sum
+                pick_at < sum
             });
             let kind = if is_urgent { urgent_kind } else { pick.or(trace.mix.iter().next_back()).unwrap().0 };
             one(number, kind, is_urgent, trace.max_tokens_at_least, &mut draws)
         })
         .collect();
-    let tokens: f64 = all.iter().map(|request| request.settled(scenario.server.burndown)).sum();
+    let asked: f64 = all.iter().map(|request| request.settled(scenario.server.burndown)).sum();
     let minutes = scenario
         .server
         .tpm
-        .map_or(0.0, |tpm| tokens / tpm as f64)
+        .map_or(0.0, |tpm| asked / tpm as f64)
         .max(scenario.server.rpm.map_or(0.0, |rpm| f64::from(trace.requests) / rpm as f64));
     let span = (0.85 * 60.0 * minutes).max(120.0);
     for request in &mut all {

@@ -245,7 +245,7 @@ impl World {
         for replica in replicas.iter().flatten() {
             let share = replica.gate.snapshots().first().map_or(0.0, |lane| lane.share);
             granted += share;
-            if trace() && self.origin.elapsed().as_secs() % 30 == 0 {
+            if trace() && self.origin.elapsed().as_secs().is_multiple_of(30) {
                 self.tell(replica);
             }
         }
@@ -326,7 +326,9 @@ impl World {
             let live = self.live.lock().unwrap();
             let dealt =
                 |request: &Planned| request.urgent && live.iter().nth(dice(request) % live.len()) == Some(&number);
-            return best.filter(|best| has_room || dealt(best.get())).map(|best| best.remove_entry());
+            return best
+                .filter(|best| has_room || dealt(best.get()))
+                .map(std::collections::btree_map::OccupiedEntry::remove_entry);
         };
         let home = |request: &Planned| {
             let dice = dice(request);
@@ -404,12 +406,12 @@ impl World {
         let Some(tpm) = self.scenario.server.tpm else { return };
         let mut last = 0.0;
         for minute in 0_u32.. {
-            tokio::time::sleep_until(self.origin + Duration::from_secs(60) * (minute + 1) + METRIC_DELAY).await;
+            tokio::time::sleep_until(self.origin + Duration::from_mins(1) * (minute + 1) + METRIC_DELAY).await;
             let others = {
                 let mut server = self.server.lock().unwrap();
                 server.settled(minute.into()) - server.own(minute.into())
             };
-            let share = ((last + others) / 2.0 / tpm as f64).max(0.0);
+            let share = (f64::midpoint(last, others) / tpm as f64).max(0.0);
             last = others;
             for gate in &gates {
                 gate.set_background(&lane(), share);

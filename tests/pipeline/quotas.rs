@@ -67,7 +67,7 @@ async fn the_first_call_waits_for_the_listed_quota_and_keeps_to_it() {
     assert_eq!((lane.requests_per_minute, lane.tokens_per_minute), (Some(6.0), Some(600_000.0)));
     // Seven starts at six a minute take a minute; at the assumed 60 they would take six seconds.
     let took = began.elapsed();
-    assert!((Duration::from_secs(50)..Duration::from_secs(120)).contains(&took), "{took:?}");
+    assert!((Duration::from_secs(50)..Duration::from_mins(2)).contains(&took), "{took:?}");
     assert_eq!(listing.asked.lock().unwrap().len(), 1);
 }
 
@@ -90,7 +90,7 @@ async fn a_quota_that_changes_applies_to_running_work() {
     tokio::join!(done, raise);
     // The next look is an hour after the first, or up to six minutes later; the old quota would have lasted 150 minutes.
     let took = began.elapsed();
-    assert!((Duration::from_mins(60)..Duration::from_mins(68)).contains(&took), "{took:?}");
+    assert!((Duration::from_hours(1)..Duration::from_mins(68)).contains(&took), "{took:?}");
     assert_eq!(gate.snapshots()[0].requests_per_minute, Some(600.0));
     assert_eq!(rig.model.calls_of("hello"), 30);
 }

@@ -332,7 +332,7 @@ impl Shared {
                 bounced.extend(lane.bounce(now));
             }
             state.spent_days.retain(|(lane, until)| *until > now && !lane.shares_account_with(name));
-            if let Some(until) = state.lanes.get(name).and_then(|lane| lane.day_paused_until()) {
+            if let Some(until) = state.lanes.get(name).and_then(LaneState::day_paused_until) {
                 state.spent_days.push((name.clone(), until));
             }
         }
@@ -379,6 +379,7 @@ impl Permit {
     }
 
     /// Books what was used; answers the quota tokens that it counts as.
+    #[expect(clippy::must_use_candidate, reason = "to settle is the point; the figure is for those who count")]
     pub fn settle(mut self, settlement: Settlement) -> f64 {
         self.hold.take().map_or(0.0, |hold| self.shared.settle(&self.lane, &hold, settlement))
     }
