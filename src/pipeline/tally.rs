@@ -124,7 +124,10 @@ impl Tally {
 
     /// A call was settled to this many quota tokens.
     pub fn settled(&self, lane: &Lane, tokens: f64, at: Timestamp) {
-        self.with(|c| c.used.add(lane, Minute::of(at), tokens));
+        self.with(|c| {
+            c.used.add(lane, Minute::of(at), tokens);
+            c.add("SettledTokens", vec![("Lane", lane.to_string())], Unit::Count, tokens);
+        });
     }
 
     /// Quota tokens settled here in the latest minutes up to `at`.
@@ -168,20 +171,26 @@ impl Tally {
         });
     }
 
-    /// How a lane stands, once a minute.
+    /// How a lane stands, once a minute. Quota use is a share of the fleet's whole quota, so that the sum over the workers is
+    /// the fleet's use.
     pub fn observe_lane(&self, lane: &LaneSnapshot) {
         self.with(|c| {
-            let dimensions = || vec![("Lane", lane.lane.clone())];
-            let own = |quota: Option<f64>| quota.map(|q| q * lane.share).filter(|q| *q > 0.0);
-            if let Some(quota) = own(lane.tokens_per_minute) {
-                c.add("TokenQuotaUse", dimensions(), Unit::Percent, 100.0 * lane.tokens_last_minute / quota);
-            }
-            if let Some(quota) = own(lane.requests_per_minute) {
-                let used = 100.0 * lane.requests_last_minute as f64 / quota;
-                c.add("RequestQuotaUse", dimensions(), Unit::Percent, used);
-            }
-            c.add("CallsInFlight", dimensions(), Unit::Count, f64::from(lane.in_flight));
-            c.add("AdaptiveFactor", dimensions(), Unit::None, lane.factor);
+            let mut add = |name: &'static str, unit: Unit, value: Option<f64>| {
+                if let Some(value) = value {
+                    c.add(name, vec![("Lane", lane.lane.clone())], unit, value);
+                }
+            };
+            let share = |used: f64, quota: Option<f64>| quota.filter(|q| *q > 0.0).map(|quota| 100.0 * used / quota);
+            add("TokenQuotaUse", Unit::Percent, share(lane.tokens_last_minute, lane.tokens_per_minute));
+            add("RequestQuotaUse", Unit::Percent, share(lane.requests_last_minute as f64, lane.requests_per_minute));
+            add("QuotaShare", Unit::Percent, Some(100.0 * lane.share));
+            add("CallsInFlight", Unit::Count, Some(f64::from(lane.in_flight)));
+            add("ReservedTokens", Unit::Count, Some(lane.reserved_tokens));
+            add("AdaptiveFactor", Unit::None, Some(lane.factor));
+            add("OtherTraffic", Unit::Percent, lane.background.map(|share| 100.0 * share));
+            add("InputRatio", Unit::None, Some(lane.input_ratio));
+            add("TypicalOutputTokens", Unit::Count, lane.typical_output);
+            add("ReservedPerUsed", Unit::None, lane.reserved_per_used);
         });
     }
 

@@ -30,6 +30,7 @@ const URGENT_LEARNING: f64 = 0.05;
 /// Seconds of quota that urgent work may use ahead of time: a debt that a huge request left is not urgent
 /// work's to wait for. Once tokens were throttled it may not any more.
 const AHEAD_SECONDS: f64 = 20.0;
+const AHEAD_AT_START_SECONDS: f64 = 4.0;
 /// Seconds of quota a lane owes after a throttle.
 const SINK_SECONDS: f64 = 10.0;
 /// The minute log leaves room for what the estimates of calls in flight may be off by, in standard deviations; urgent
@@ -108,7 +109,7 @@ impl LaneState {
             grant,
             spacing: None,
             meter: None,
-            ahead: Meter::new(AHEAD_SECONDS, now),
+            ahead: Meter::new(AHEAD_SECONDS, now).with_advance(AHEAD_AT_START_SECONDS),
             log: MinuteLog::default(),
             pauses: Pauses::default(),
             factors: Factors::new(),
@@ -381,8 +382,7 @@ impl LaneState {
     }
 
     pub fn snapshot(&mut self, lane: &str, now: Instant) -> LaneSnapshot {
-        let own = |limit: Option<f64>| limit.map(|l| l * self.grant.rate);
-        let (requests, tokens) = (own(self.limits.requests_per_minute), own(self.limits.tokens_per_minute));
+        let (requests, tokens) = (self.limits.requests_per_minute, self.limits.tokens_per_minute);
         LaneSnapshot {
             lane: lane.to_owned(),
             requests_per_minute: self.limits.requests_per_minute,

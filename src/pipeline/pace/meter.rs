@@ -15,19 +15,29 @@ pub struct Meter {
     per_second: f64,
     /// Seconds of refill that may be saved up.
     saved: f64,
+    /// Seconds of refill that are there at the first rate.
+    advance: f64,
     at: Instant,
 }
 
 impl Meter {
     /// An empty meter that saves up to so many seconds of refill, and does not refill before [`Meter::set_rate`].
     pub fn new(saved: f64, now: Instant) -> Self {
-        Self { level: 0.0, per_second: 0.0, saved, at: now }
+        Self { level: 0.0, per_second: 0.0, saved, advance: 0.0, at: now }
+    }
+
+    /// The same with so many seconds of refill from the beginning.
+    pub fn with_advance(self, seconds: f64) -> Self {
+        Self { advance: seconds, ..self }
     }
 
     /// Sets the refill rate from now on, tokens a minute; what was saved at the old rate stays.
     pub fn set_rate(&mut self, per_minute: f64, now: Instant) {
         self.refill(now);
         self.per_second = per_minute / 60.0;
+        if self.per_second > 0.0 {
+            self.level += std::mem::take(&mut self.advance) * self.per_second;
+        }
     }
 
     /// The most that a request must wait for; a larger one goes into debt. A little below what idleness saves up, so

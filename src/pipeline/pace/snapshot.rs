@@ -44,7 +44,7 @@ impl Counters {
     }
 }
 
-/// A lane as people and dashboards see it. Shares are of the configured quota times this process's share of the fleet.
+/// A lane as people and dashboards see it. What is used is told as a share of the whole quota: over the replicas it adds up.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LaneSnapshot {
     /// Its name.
@@ -86,9 +86,9 @@ pub struct LaneSnapshot {
     pub throttled: u64,
     /// Tokens settled.
     pub settled_tokens: f64,
-    /// Share of the requests/min used between the first start and the last answer.
+    /// Share of the fleet's requests/min that this process used between the first start and the last answer.
     pub rpm_used: Option<f64>,
-    /// Share of the tokens/min likewise.
+    /// Share of the fleet's tokens/min likewise.
     pub tpm_used: Option<f64>,
     /// Learned: real input tokens per estimated one.
     pub input_ratio: f64,
