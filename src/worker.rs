@@ -27,6 +27,10 @@ use crate::shutdown::Stop;
 
 /// Least time between looks at the shares for lanes that are asked for the first time.
 const SHARE_GAP: Duration = Duration::from_millis(50);
+/// Time between looks while slots move between replicas, and how many of them at most: who waits for a long call to end looks
+/// on with every beat.
+const MOVING_GAP: Duration = Duration::from_millis(250);
+const MOVING_MOST: u32 = 20;
 /// How often metrics are delivered.
 const METRICS_EVERY: Duration = Duration::from_mins(1);
 /// How often to see whether there is nothing left to do, and how often in a row it must be so: three seconds in all, since
@@ -319,6 +323,7 @@ impl Pulse {
         let first = tokio::time::Instant::now() + Fleet::beat_interval();
         let mut beats = tokio::time::interval_at(first, Fleet::beat_interval());
         beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut extra = 0;
         loop {
             if calls && let Err(error) = self.fleet.share(&self.gate, self.max_concurrent).await {
                 self.recorder.port_failed(&error);
@@ -327,9 +332,11 @@ impl Pulse {
                 tokio::time::sleep(SHARE_GAP).await;
                 self.gate.lane_opened().await;
             };
+            extra = if self.fleet.slots_move() { extra + 1 } else { 0 };
             tokio::select! {
                 _ = beats.tick() => {}
                 () = opened => continue,
+                () = tokio::time::sleep(MOVING_GAP), if (1..=MOVING_MOST).contains(&extra) => continue,
             }
             let own = Member { lanes: self.gate.snapshots(), shown_at: self.clock.now(), ..self.member.clone() };
             if let Err(error) = self.fleet.beat(&own).await {

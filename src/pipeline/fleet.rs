@@ -85,6 +85,8 @@ struct View {
     /// What is known of pools besides what their registers say.
     pools: HashMap<String, allocate::Known>,
     uses: uses::Uses,
+    /// Slots are to come to us, or to go as calls end.
+    slots_moving: bool,
 }
 
 /// A heartbeat as it is written. No two are the same: versions start over when a register is removed and created, as by

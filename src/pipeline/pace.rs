@@ -5,8 +5,8 @@
 //!                                                                                                      │ call
 //!          meter, minute log, learned ratios, pauses  ◄──────────────── settle(what was really used) ──┘
 //! ```
-//! One [`Gate`] per process, one dispatcher task in it, one lane state per Bedrock quota. The design and the figures
-//! behind the constants are the project's pacing study; each constant names its reason where it stands.
+//! One [`Gate`] per process, one dispatcher task in it, one lane state per Bedrock quota. What it was measured to
+//! do is in docs/pacing.md; each constant names its reason where it stands.
 
 mod capacity;
 mod factor;

@@ -153,6 +153,7 @@ impl Fleet {
         if shown.elapsed() >= HOLD_FOR {
             return Ok(());
         }
+        self.view().slots_moving = false;
         let mut result = Ok(());
         let mut stored = BTreeMap::new();
         for (name, register) in self.registers.list(SHARES).await? {
@@ -177,6 +178,13 @@ impl Fleet {
         let settled: Vec<PortResult<()>> = settled.buffer_unordered(CONCURRENT).collect().await;
         let foreign = self.clear(stored).await;
         settled.into_iter().chain([foreign]).fold(result, Result::and)
+    }
+
+    /// Whether slots are on their way from one replica to another, as of the last [`Fleet::share`]: another one soon, before
+    /// the next beat, moves them as fast as calls end.
+    #[must_use]
+    pub fn slots_move(&self) -> bool {
+        self.view().slots_moving
     }
 
     /// Gets our part of a pool.
@@ -225,16 +233,23 @@ impl Fleet {
         }
         let mut entry = held.unwrap_or_else(|| Entry { turn: table.last_turn(), ..Entry::default() });
         entry.wants = wants.as_told(entry.wants, entry.has);
+        if let (Pool::Budget(total), 0) = (pool, entry.has.calls) {
+            // Who has no slot is given no work, and could not show what it wants: an even part, until it knows better.
+            let others = table.parts.keys().filter(|worker| **worker != self.worker).count();
+            entry.wants.calls = entry.wants.calls.max(total / u32::try_from(others + 1).unwrap_or(u32::MAX));
+        }
         if self.turn_is_over(pool, table, entry) {
             entry.turn = table.last_turn();
         }
         table.parts.insert(self.worker.clone(), entry);
         let free = table.free(&self.worker, size);
-        let part = table.target(&self.worker, size).min(free);
+        let target = table.target(&self.worker, size);
+        let part = target.min(free);
         pool.apply(gate, ours.min(part), size);
         // Only now nothing more can start on what we give away.
         let used = pool.standing(gate).map_or(used, |standing| standing.used);
         entry.has = part.max(used).min(free).unless_fine(entry.has);
+        self.view().slots_moving |= target.calls > part.calls || entry.has.calls > part.calls;
         table.parts.insert(self.worker.clone(), entry);
         part.unless_fine(applied).min(entry.has)
     }

@@ -240,6 +240,29 @@ proptest! {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_panic_and_a_cancelled_call_settle_their_permits() {
+    let gate = Gate::alone(2);
+    let _dispatcher = served(&gate);
+    let limits = LaneLimits { tokens_per_minute: Some(60_000.0), ..FREE };
+    let mut calls = JoinSet::new();
+    for panics in [true, false] {
+        let gate = gate.clone();
+        calls.spawn(async move {
+            let mut permit = gate.admit(ask("m", "1", 100, 100, limits)).await.unwrap();
+            permit.mark_called();
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert!(!panics, "as a broken caller would");
+            std::future::pending::<()>().await;
+        });
+    }
+    assert!(calls.join_next().await.unwrap().unwrap_err().is_panic());
+    assert_eq!(gate.load().0, 1);
+    calls.shutdown().await;
+    let lane = gate.snapshots().remove(0);
+    assert_eq!((gate.load().0, lane.in_flight, lane.reserved_tokens), (0, 0, 0.0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_accounts_spent_day_pauses_all_its_models_and_no_other_accounts() {
     let gate = Gate::alone(10);
     let _dispatcher = served(&gate);
