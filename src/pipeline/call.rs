@@ -19,7 +19,6 @@ use tokio_util::sync::CancellationToken;
 use self::attempts::End;
 use super::alerter::{After, News};
 use super::batcher::{Batcher, Gathering};
-use super::fleet::Fleet;
 use super::hold::{HoldMessage, Keeper};
 use super::intake::{Intake, hand_back};
 use super::pace::Gate;
@@ -115,7 +114,7 @@ impl Caller {
                 tokio::select! {
                     () = stop.cancelled() => break,
                     Some(_) = tasks.join_next() => {}
-                    () = tokio::time::sleep(Fleet::beat_interval()) => {}
+                    () = self.context.gate.budget_grown() => {}
                 }
                 continue;
             }

@@ -8,6 +8,7 @@ use smoother::pipeline::pace::{Grant, Settlement};
 use smoother::ports::model::CallErrorClass;
 
 use crate::replicas::{BUDGET, Replicas, ask, lane};
+use crate::rig::{Reply, Rig, request};
 use crate::seconds;
 
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
@@ -278,4 +279,18 @@ proptest! {
             Ok(())
         })?;
     }
+}
+
+/// A worker's first call does not wait for a beat: its parts are there with the first look, and its first lane's with the
+/// first request.
+#[tokio::test(start_paused = true)]
+async fn a_lone_worker_calls_at_once() {
+    let rig = Rig::new().await;
+    rig.model.on("first", &[Reply::After(Duration::from_millis(10))]);
+    rig.send(&[request("first", "first")]).await;
+    rig.run().await;
+    let row = rig.row("first").await;
+    let started = row.started_at.unwrap();
+    let wait = started.since(row.request.received_at);
+    assert!(wait <= Duration::from_millis(600), "the first call was started after {wait:?}");
 }

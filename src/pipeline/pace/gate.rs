@@ -27,6 +27,8 @@ struct Shared {
     wake: Notify,
     /// Somebody asked for a lane of which we have no part yet.
     opened: Notify,
+    /// The budget has grown.
+    grown: Notify,
 }
 
 struct State {
@@ -66,7 +68,12 @@ impl Gate {
             in_flight: 0,
             arrivals: 0,
         };
-        Self(Arc::new(Shared { state: Mutex::new(state), wake: Notify::new(), opened: Notify::new() }))
+        Self(Arc::new(Shared {
+            state: Mutex::new(state),
+            wake: Notify::new(),
+            opened: Notify::new(),
+            grown: Notify::new(),
+        }))
     }
 
     /// Sets this process's part of a lane.
@@ -84,8 +91,16 @@ impl Gate {
 
     /// Sets how many calls may be in flight.
     pub fn set_budget(&self, budget: u32) {
-        self.0.lock().budget = budget;
+        let before = std::mem::replace(&mut self.0.lock().budget, budget);
+        if budget > before {
+            self.0.grown.notify_one();
+        }
         self.0.wake.notify_one();
+    }
+
+    /// Returns when more calls may be in flight than before. For one who waits at a time.
+    pub async fn budget_grown(&self) {
+        self.0.grown.notified().await;
     }
 
     /// Makes grants and budget void at `lapse`, unless this is called again before. What is void stays so: it must be
