@@ -17,7 +17,7 @@ pub struct Server {
     settings: Settings,
     origin: Instant,
     running: BinaryHeap<Reverse<(Instant, u64)>>,
-    tickets: std::collections::HashMap<u64, (Ticket, f64, u64)>,
+    tickets: std::collections::HashMap<u64, (Ticket, f64)>,
     next: u64,
     pub seen: Seen,
 }
@@ -70,8 +70,7 @@ impl Server {
             Ok(ticket) => {
                 let settled = request.settled(self.settings.burndown);
                 self.next += 1;
-                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "tokens")]
-                self.tickets.insert(self.next, (ticket, settled, settled as u64));
+                self.tickets.insert(self.next, (ticket, settled));
                 self.running.push(Reverse((now + request.takes, self.next)));
                 self.seen.starts.push((at, settled));
                 self.seen.last_start = at;
@@ -129,7 +128,9 @@ impl Server {
                 break;
             }
             self.running.pop();
-            let Some((ticket, settled, whole)) = self.tickets.remove(&id) else { continue };
+            let Some((ticket, settled)) = self.tickets.remove(&id) else { continue };
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "tokens")]
+            let whole = settled as u64;
             self.quota.settle(end, ticket, whole);
             let at = end - self.origin;
             let minute = usize::try_from(at.as_secs() / 60).unwrap();

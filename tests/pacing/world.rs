@@ -214,7 +214,6 @@ impl World {
             What::Leave(n) => {
                 let Some(mut replica) = replicas[*n].take() else { return };
                 self.live.lock().unwrap().remove(n);
-                let world = Arc::clone(self);
                 side.spawn(async move {
                     replica.stop.cancel();
                     while !replica.in_hand.lock().unwrap().is_empty() {
@@ -224,7 +223,6 @@ impl World {
                     if let Some(fleet) = &replica.fleet {
                         fleet.leave(&replica.gate).await.unwrap();
                     }
-                    drop(world);
                 });
             }
             What::CutOff { replica, for_s } => {
