@@ -29,3 +29,4 @@ pub mod rank;
 pub mod record;
 pub mod tally;
 pub mod usage;
+pub mod verdict;

@@ -19,7 +19,7 @@ pub mod usage;
 use std::sync::Arc;
 
 pub use alerts::{Alert, Alerts, Severity};
-pub use ledger::{Applied, Inserted, Ledger, Transition, Work, WorkItem, WorkList};
+pub use ledger::{Applied, Inserted, Ledger, Page, Transition, Work, WorkItem, WorkList};
 pub use metrics::{Datum, Metrics, Unit};
 pub use model::{Answer, Call, CallError, Model};
 pub use payloads::{Payloads, PutKind};

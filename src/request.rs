@@ -12,7 +12,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::row::{Failure, Note, Outcome, Row, StoredResult, Usage};
+pub use self::row::{Failure, Note, Outcome, Row, StoredResult, Usage, Verdict};
 use crate::clock::Timestamp;
 
 macro_rules! text_type {
@@ -153,6 +153,21 @@ impl Lane {
     }
 }
 
+/// What waits in one line: requests of a tenant, urgent or not, for a use case (or for none), that draw on one lane. The
+/// unit in which the backlog is shared out, paused and limited.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Flow {
+    /// The quota.
+    pub lane: Lane,
+    /// Whose.
+    pub tenant: Tenant,
+    /// Before everything that is not.
+    pub urgent: bool,
+    /// What for, where it was asked by use case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub use_case: Option<String>,
+}
+
 /// Urgency from 0 (first) to 9 (last). The names stand for 0, 2, 5, 7 and 9.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -268,6 +283,19 @@ pub struct Request {
     pub rank: String,
     /// When ingest took it.
     pub received_at: Timestamp,
+}
+
+impl Request {
+    /// The line it waits in.
+    #[must_use]
+    pub fn flow(&self) -> Flow {
+        Flow {
+            lane: self.lane.clone(),
+            tenant: self.tenant.clone(),
+            urgent: self.priority == Priority::URGENT,
+            use_case: self.use_case.clone(),
+        }
+    }
 }
 
 /// Expected use of a request, known before the call.

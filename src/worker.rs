@@ -239,7 +239,7 @@ impl Worker {
             clock: self.clock.clone(),
             wake: Arc::clone(wake),
         };
-        let planner = Planner::new(&self.ports, context, self.settings.plan);
+        let planner = Planner::new(&self.ports, context, self.settings.plan.clone());
         let stop = stop.intake.clone();
         crew.intake.spawn(async move { planner.run(&stop).await });
     }

@@ -3,13 +3,14 @@
 //! Every write carries a random `write_id`. The SDK repeats a write whose answer was lost; when the repeat finds its
 //! condition broken but its own `write_id` on the row, the write had been applied, and that is what is answered.
 
+mod flows;
 mod item;
 mod lists;
 mod places;
 mod update;
 
-use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
@@ -20,16 +21,16 @@ use futures_util::stream::{self, StreamExt};
 
 use super::errors::port_error;
 use super::schema::requests as schema;
-use crate::ports::ledger::{Applied, Counts, Inserted, Ledger, Transition, Work, WorkItem, WorkList};
+use crate::clock::Timestamp;
+use crate::ports::ledger::{Applied, Counts, Inserted, Ledger, Page, Transition, Work, WorkItem, WorkList};
 use crate::ports::{PortError, PortResult};
-use crate::request::{Lane, RequestId, Row, Status};
+use crate::request::{Flow, RequestId, Row, Status};
+use flows::Flows;
 use item::Item;
 use places::Places;
 
 /// Calls in flight for one verb.
 const CONCURRENT_CALLS: usize = 16;
-/// The string set of [`schema::LANES_ID`].
-const LANES: &str = "lanes";
 const SECONDS_PER_DAY: u64 = 86_400;
 
 /// The requests table.
@@ -39,8 +40,7 @@ pub struct DynamoLedger {
     table: String,
     places: Places,
     retention_seconds: u64,
-    /// Lanes that this process has made sure are remembered.
-    remembered: Mutex<HashSet<Lane>>,
+    flows: Flows,
 }
 
 impl DynamoLedger {
@@ -52,7 +52,7 @@ impl DynamoLedger {
             table: table.to_owned(),
             places: Places::new(shards),
             retention_seconds: u64::from(retention_days) * SECONDS_PER_DAY,
-            remembered: Mutex::default(),
+            flows: Flows::default(),
         }
     }
 
@@ -60,10 +60,11 @@ impl DynamoLedger {
         format!("dynamodb {verb} {id} in {}", self.table)
     }
 
+    /// An insert of a row that was there tells of its flow again: the first may have been cut short before it did.
     async fn insert_one(&self, row: Row, work: Option<Work>) -> PortResult<Inserted> {
         let what = self.what("insert", &row.request.id);
         let place = self.places.of(&what, &row.request.id, row.status, work.as_ref())?;
-        self.remember_lane(&row.request.lane).await?;
+        let flow = entered(work.as_ref()).cloned();
         let write_id = new_write_id();
         let item = item::encode(&what, &row, place, self.retention_seconds, &write_id)?;
         let put = self
@@ -74,7 +75,11 @@ impl DynamoLedger {
             .condition_expression("attribute_not_exists(#key)")
             .expression_attribute_names("#key", schema::KEY)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let Err(error) = put.send().await else { return Ok(Inserted::New) };
+        let put = put.send().await;
+        if let Some(flow) = flow {
+            self.flows.entered(&self.client, &self.table, &flow, row.updated_at).await?;
+        }
+        let Err(error) = put else { return Ok(Inserted::New) };
         let Some(PutItemError::ConditionalCheckFailedException(refused)) = error.as_service_error() else {
             return Err(port_error(what, &error));
         };
@@ -114,6 +119,9 @@ impl DynamoLedger {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let error = match call.send().await {
             Ok(answer) => {
+                if let Some(flow) = entered(transition.work.as_ref()) {
+                    self.flows.entered(&self.client, &self.table, flow, transition.at).await?;
+                }
                 let row = answer.attributes.unwrap_or_default();
                 return Ok(Applied::Done(Box::new(item::decode(&what, &row)?)));
             }
@@ -129,30 +137,19 @@ impl DynamoLedger {
         Ok(if item::is_write(present, &write_id) { Applied::Done(row) } else { Applied::Refused(Some(row)) })
     }
 
-    /// Makes sure that [`Ledger::lanes`] will name the lane: one write per lane and process, before its first row.
-    async fn remember_lane(&self, lane: &Lane) -> PortResult<()> {
-        if self.remembered.lock().unwrap_or_else(PoisonError::into_inner).contains(lane) {
-            return Ok(());
-        }
-        self.client
-            .update_item()
-            .table_name(&self.table)
-            .key(schema::KEY, AttributeValue::S(schema::LANES_ID.to_owned()))
-            .update_expression("ADD #lanes :lane")
-            .expression_attribute_names("#lanes", LANES)
-            .expression_attribute_values(":lane", AttributeValue::Ss(vec![lane.as_str().to_owned()]))
-            .send()
-            .await
-            .map_err(|e| port_error(format!("dynamodb remember lane {lane} in {}", self.table), &e))?;
-        self.remembered.lock().unwrap_or_else(PoisonError::into_inner).insert(lane.clone());
-        Ok(())
-    }
-
     async fn read(&self, what: &str, key: &str) -> PortResult<Option<Item>> {
         let get = self.client.get_item().table_name(&self.table).consistent_read(true);
         let answer =
             get.key(schema::KEY, AttributeValue::S(key.to_owned())).send().await.map_err(|e| port_error(what, &e))?;
         Ok(answer.item)
+    }
+}
+
+/// The flow that a row enters at this place.
+fn entered(work: Option<&Work>) -> Option<&Flow> {
+    match &work?.list {
+        WorkList::Ready(flow) => Some(flow),
+        WorkList::Deferred | WorkList::Held => None,
     }
 }
 
@@ -177,34 +174,39 @@ impl Ledger for DynamoLedger {
     }
 
     /// Reads `limit` items of each shard and merges them; what the index does not show yet comes with the next read.
-    async fn list(&self, list: &WorkList, up_to: Option<&str>, limit: usize) -> PortResult<Vec<WorkItem>> {
-        lists::first(&self.client, &self.table, &self.places.keys(list), up_to, limit).await
+    async fn list(&self, list: &WorkList, page: Page<'_>) -> PortResult<Vec<WorkItem>> {
+        lists::page(&self.client, &self.table, &self.places.keys(list), page).await
     }
 
-    async fn lanes(&self) -> PortResult<Vec<Lane>> {
-        let what = format!("dynamodb read lanes in {}", self.table);
-        let found = self.read(&what, schema::LANES_ID).await?;
-        match found.as_ref().and_then(|lanes| lanes.get(LANES)) {
-            Some(AttributeValue::Ss(lanes)) => lanes.iter().map(|text| item::lane(&what, text)).collect(),
-            Some(_) => Err(PortError::permanent(what, "the lanes are not a string set")),
-            None => Ok(Vec::new()),
-        }
+    async fn flows(&self, since: Option<Timestamp>) -> PortResult<Vec<Flow>> {
+        self.flows.since(&self.client, &self.table, since).await
+    }
+
+    /// Indexes follow within milliseconds as a rule.
+    fn list_lag(&self) -> Duration {
+        Duration::from_secs(1)
     }
 
     /// Counts the work lists, up to 100 MB of each list and shard: beyond some hundred thousand
     /// rows the counts are lower bounds. Final rows stand in no list and are not counted, and held rows count as
     /// queued, running or not: the index does not carry the status, which would cost a write for every claim.
     async fn counts(&self) -> PortResult<Counts> {
-        let mut received = self.places.keys(&WorkList::Deferred);
-        for lane in self.lanes().await? {
-            received.extend(self.places.keys(&WorkList::Ready(lane)));
-        }
-        let held = self.places.keys(&WorkList::Held);
-        let (received, held) = tokio::try_join!(
-            lists::count(&self.client, &self.table, &received),
+        let (deferred, held) = (self.places.keys(&WorkList::Deferred), self.places.keys(&WorkList::Held));
+        let (mut received, held, flows) = tokio::try_join!(
+            lists::count(&self.client, &self.table, &deferred),
             lists::count(&self.client, &self.table, &held),
+            self.flows(None),
         )?;
-        Ok(Counts { by_status: [(Status::Received, received), (Status::Queued, held)].into() })
+        let mut ready = BTreeMap::new();
+        for flow in flows {
+            let keys = self.places.keys(&WorkList::Ready(flow.clone()));
+            let rows = lists::count(&self.client, &self.table, &keys).await?;
+            if rows > 0 {
+                received += rows;
+                ready.insert(flow, rows);
+            }
+        }
+        Ok(Counts { by_status: [(Status::Received, received), (Status::Queued, held)].into(), ready })
     }
 }
 

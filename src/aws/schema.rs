@@ -12,11 +12,14 @@ pub mod requests {
     pub const INDEX_SORT: &str = "work_sort";
     /// What the index carries besides the keys (projection INCLUDE). These change only when the row changes its place,
     /// which writes to the index anyway.
-    pub const INDEX_INCLUDES: [&str; 4] = ["lane", "rank", "estimate_input", "estimate_output"];
+    pub const INDEX_INCLUDES: [&str; 8] =
+        ["lane", "tenant", "use_case", "priority", "rank", "estimate_input", "estimate_output", "deadline"];
     /// Time to live, epoch seconds; set on final rows only.
     pub const TTL: &str = "expires_at";
-    /// Reserved id of the item that remembers every lane.
-    pub const LANES_ID: &str = "lanes#all";
+    /// Prefix of the reserved ids of the items that remember every flow.
+    pub const FLOW_PREFIX: &str = "flow#";
+    /// Where those stand in the index, by when a row last entered them.
+    pub const FLOWS_LIST: &str = "flows";
     /// Prefix of the reserved ids of registers.
     pub const REGISTER_PREFIX: &str = "register#";
     /// Where registers stand in the index.

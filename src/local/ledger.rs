@@ -1,5 +1,5 @@
 //! The requests table in SQLite. Every command runs inside a write transaction, so a condition and the change that
-//! depends on it cannot be parted. Triggers (see `schema/1.sql`) keep the counts per status and the lanes.
+//! depends on it cannot be parted. Triggers (see `schema/1.sql`) keep the counts per status and the flows.
 
 mod rows;
 
@@ -9,9 +9,10 @@ use rusqlite::{Connection, params};
 use self::rows::{Stored, list_key};
 use super::database::{Database, Fault};
 use super::schema::{integer, natural};
-use crate::ports::ledger::{Counts, Patch};
+use crate::clock::Timestamp;
+use crate::ports::ledger::{Counts, Page, Patch};
 use crate::ports::{Applied, Inserted, Ledger, PortResult, Transition, Work, WorkItem, WorkList};
-use crate::request::{Estimate, Lane, RequestId, Row, Status};
+use crate::request::{Estimate, Flow, Priority, RequestId, Row, Status};
 
 /// The requests table.
 pub(super) struct LocalLedger {
@@ -39,19 +40,16 @@ impl Ledger for LocalLedger {
             .await
     }
 
-    async fn list(&self, list: &WorkList, up_to: Option<&str>, limit: usize) -> PortResult<Vec<WorkItem>> {
+    async fn list(&self, list: &WorkList, page: Page<'_>) -> PortResult<Vec<WorkItem>> {
         let key = list_key(list);
-        let (up_to, limit) = (up_to.map(ToOwned::to_owned), integer(limit as u64));
+        let limit = integer(page.limit as u64);
+        let (after_sort, after_id) = page.after.map_or(("", ""), |(sort, id)| (sort, id.as_str()));
+        let (after_sort, after_id) = (after_sort.to_owned(), after_id.to_owned());
+        let up_to = page.up_to.unwrap_or(BEHIND_ALL).to_owned();
         self.database
             .read(&format!("local ledger: list {key}"), move |connection| {
-                let mut statement = connection.prepare_cached(match up_to {
-                    Some(_) => LIST_UP_TO,
-                    None => LIST,
-                })?;
-                let mut rows = match &up_to {
-                    Some(up_to) => statement.query(params![key, limit, up_to])?,
-                    None => statement.query(params![key, limit])?,
-                };
+                let mut statement = connection.prepare_cached(LIST)?;
+                let mut rows = statement.query(params![key, up_to, after_sort, after_id, limit])?;
                 let mut items = Vec::new();
                 while let Some(row) = rows.next()? {
                     items.push(item(row)?);
@@ -61,16 +59,18 @@ impl Ledger for LocalLedger {
             .await
     }
 
-    async fn lanes(&self) -> PortResult<Vec<Lane>> {
+    async fn flows(&self, since: Option<Timestamp>) -> PortResult<Vec<Flow>> {
+        let since = integer(since.unwrap_or_default().0);
         self.database
-            .read("local ledger: lanes", |connection| {
-                let mut statement = connection.prepare_cached("SELECT lane FROM lanes ORDER BY lane")?;
-                let mut rows = statement.query([])?;
-                let mut lanes = Vec::new();
+            .read("local ledger: flows", move |connection| {
+                let mut statement =
+                    connection.prepare_cached("SELECT lane, tenant, urgent, use_case FROM flows WHERE entered >= ?")?;
+                let mut rows = statement.query([since])?;
+                let mut flows = Vec::new();
                 while let Some(row) = rows.next()? {
-                    lanes.push(rows::lane(&row.get::<_, String>(0)?)?);
+                    flows.push(rows::flow(&row.get::<_, String>(0)?, row.get(1)?, row.get(2)?, row.get(3)?)?);
                 }
-                Ok(lanes)
+                Ok(flows)
             })
             .await
     }
@@ -86,24 +86,37 @@ impl Ledger for LocalLedger {
                     let status = status.ok_or_else(|| Fault::unreadable("request_counts.status"))?;
                     counts.by_status.insert(status, natural(row.get(1)?));
                 }
+                let mut statement =
+                    connection.prepare_cached("SELECT lane, tenant, urgent, use_case, requests FROM flows")?;
+                let mut rows = statement.query([])?;
+                while let Some(row) = rows.next()? {
+                    let flow = rows::flow(&row.get::<_, String>(0)?, row.get(1)?, row.get(2)?, row.get(3)?)?;
+                    counts.ready.insert(flow, natural(row.get(4)?));
+                }
                 Ok(counts)
             })
             .await
     }
 }
 
-const LIST: &str = "SELECT request_id, work_sort, lane, rank, input_tokens, max_output_tokens FROM requests
-     WHERE work_list = ?1 ORDER BY work_sort, request_id LIMIT ?2";
-const LIST_UP_TO: &str = "SELECT request_id, work_sort, lane, rank, input_tokens, max_output_tokens FROM requests
-     WHERE work_list = ?1 AND work_sort <= ?3 ORDER BY work_sort, request_id LIMIT ?2";
+const LIST: &str =
+    "SELECT request_id, work_sort, lane, tenant, use_case, priority, rank, input_tokens, max_output_tokens, deadline
+     FROM requests
+     WHERE work_list = ?1 AND work_sort <= ?2 AND (work_sort, request_id) > (?3, ?4)
+     ORDER BY work_sort, request_id LIMIT ?5";
+/// Sorts behind every key of a list: those are ASCII.
+const BEHIND_ALL: &str = "\u{10ffff}";
 
 fn item(row: &rusqlite::Row<'_>) -> Result<WorkItem, Fault> {
+    let priority = rows::priority(row.get(5)?)?;
     Ok(WorkItem {
         id: rows::id(row.get(0)?)?,
         sort: row.get(1)?,
-        lane: rows::lane(&row.get::<_, String>(2)?)?,
-        rank: row.get(3)?,
-        estimate: Estimate { input_tokens: natural(row.get(4)?), max_output_tokens: natural(row.get(5)?) },
+        flow: rows::flow(&row.get::<_, String>(2)?, row.get(3)?, priority == Priority::URGENT, row.get(4)?)?,
+        priority,
+        rank: row.get(6)?,
+        estimate: Estimate { input_tokens: natural(row.get(7)?), max_output_tokens: natural(row.get(8)?) },
+        deadline: rows::timestamp(row.get(9)?),
     })
 }
 
@@ -128,6 +141,9 @@ fn apply(connection: &Connection, transition: Transition) -> Result<Applied, Fau
     let row = &mut stored.row;
     row.status = transition.to;
     row.updated_at = transition.at;
+    if let Some(request) = &transition.set.request {
+        rows::replace(connection, request)?;
+    }
     patch(row, transition.set);
     stored.work = transition.work.map(rows::Place::from);
     rows::update(connection, &stored)?;
@@ -144,11 +160,12 @@ fn placed(status: Status, work: Option<&Work>) -> Result<(), Fault> {
 }
 
 fn allows(stored: &Stored, transition: &Transition) -> bool {
-    let Transition { from, if_ticket, if_claim, if_work, .. } = transition;
+    let Transition { from, if_ticket, if_claim, if_work, if_updated_at, .. } = transition;
     from.contains(&stored.row.status)
         && if_ticket.as_ref().is_none_or(|ticket| stored.row.ticket.as_ref() == Some(ticket))
         && if_claim.as_ref().is_none_or(|claim| stored.row.claim.as_ref() == Some(claim))
         && if_work.as_ref().is_none_or(|work| stored.work.as_ref().is_some_and(|place| place.is(work)))
+        && if_updated_at.is_none_or(|at| stored.row.updated_at == at)
 }
 
 fn patch(row: &mut Row, set: Patch) {
@@ -164,6 +181,11 @@ fn patch(row: &mut Row, set: Patch) {
     row.started_at = set.started_at.or(row.started_at);
     row.not_before = set.not_before.or(row.not_before);
     row.notes.extend(set.note);
+    if let Some(request) = set.request {
+        row.request = *request;
+    }
+    row.verdict = set.verdict.or(row.verdict.take());
+    row.at_risk = set.at_risk.or(row.at_risk);
     row.outcome = set.outcome.or(row.outcome.take());
 }
 

@@ -14,7 +14,7 @@ const APPLICATION_ID: i32 = 0x736d_7468;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Upgrades in order: the n-th brings a file of version n to n + 1. Released ones are never edited.
-const UPGRADES: [&str; 1] = [include_str!("schema/1.sql")];
+const UPGRADES: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
 
 /// The version that this program reads and writes.
 pub(super) const VERSION: usize = UPGRADES.len();

@@ -26,7 +26,7 @@ use super::record::Recorder;
 use super::tally::Tally;
 use crate::clock::Clock;
 use crate::models::Catalog;
-use crate::ports::{Delivery, Model, Payloads, Ports, Queue, Severity};
+use crate::ports::{Delivery, Ledger, Model, Payloads, Ports, Queue, Severity};
 use crate::retry::Policy;
 
 /// Hold messages taken with one receive.
@@ -71,6 +71,7 @@ pub struct Context {
 /// The stage.
 pub struct Caller {
     hold: Arc<dyn Queue>,
+    ledger: Arc<dyn Ledger>,
     payloads: Arc<dyn Payloads>,
     model: Arc<dyn Model>,
     context: Context,
@@ -94,7 +95,8 @@ impl Caller {
         });
         let keeper = Keeper::new(Arc::clone(&ports.hold), settings.visibility);
         let (hold, payloads) = (Arc::clone(&ports.hold), Arc::clone(&ports.payloads));
-        (Self { hold, payloads, model, context, settings, keeper, deletes }, serve)
+        let ledger = Arc::clone(&ports.ledger);
+        (Self { hold, ledger, payloads, model, context, settings, keeper, deletes }, serve)
     }
 
     /// Keeps messages at work invisible; runs until dropped.

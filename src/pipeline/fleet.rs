@@ -155,6 +155,20 @@ impl Fleet {
         worker == self.worker || self.view().seen.get(worker).is_some_and(seen)
     }
 
+    /// Calls in flight over all replicas, by the name of the lane: as of their last heartbeats.
+    #[must_use]
+    pub fn in_flight(&self) -> HashMap<String, u32> {
+        let mut sum: HashMap<String, u32> = HashMap::new();
+        let view = self.view();
+        let alive = view.seen.values().filter(|sight| !sight.dead).filter_map(|sight| sight.register.as_ref());
+        for member in alive.filter_map(|register| serde_json::from_str::<Member>(&register.value).ok()) {
+            for lane in member.lanes {
+                *sum.entry(lane.lane).or_default() += lane.in_flight;
+            }
+        }
+        sum
+    }
+
     /// The term of our leadership while we surely lead; it differs for every takeover.
     #[must_use]
     pub fn term(&self) -> Option<u64> {

@@ -17,7 +17,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::ports::ledger::Patch;
 use crate::ports::{Transition, Work, WorkList};
-use crate::request::{Lane, Note, Outcome, Request, RequestId, Row, Status};
+use crate::request::{Flow, Note, Outcome, Request, RequestId, Row, Status, Verdict};
 
 /// A new random token: 16 hex digits.
 #[must_use]
@@ -38,7 +38,7 @@ const MAX_NOTES: usize = 20;
 /// The row and place of a newly admitted request.
 #[must_use]
 pub fn admit(request: Request) -> (Row, Option<Work>) {
-    let work = ready(&request.lane, &request.rank);
+    let work = ready(request.flow(), &request.rank);
     let at = request.received_at;
     (Row::new(request, Status::Received, at), Some(work))
 }
@@ -52,8 +52,12 @@ pub fn reject(request: Request, outcome: Outcome) -> (Row, Option<Work>) {
     (row, None)
 }
 
-fn ready(lane: &Lane, rank: &str) -> Work {
-    Work { list: WorkList::Ready(lane.clone()), sort: rank.to_owned() }
+fn ready(flow: Flow, rank: &str) -> Work {
+    Work { list: WorkList::Ready(flow), sort: rank.to_owned() }
+}
+
+fn note(row: &Row, what: String, at: Timestamp) -> Option<Note> {
+    (row.notes.len() < MAX_NOTES).then_some(Note { at, what })
 }
 
 fn held(until: Timestamp) -> Work {
@@ -69,6 +73,7 @@ pub fn hold(id: RequestId, from: Work, ticket: &str, overdue: Timestamp, at: Tim
         if_ticket: None,
         if_claim: None,
         if_work: Some(from),
+        if_updated_at: None,
         to: Status::Queued,
         at,
         work: Some(held(overdue)),
@@ -85,6 +90,7 @@ pub fn reissue(id: RequestId, ticket: &str, overdue: Timestamp, at: Timestamp) -
         if_ticket: None,
         if_claim: None,
         if_work: None,
+        if_updated_at: None,
         to: Status::Queued,
         at,
         work: Some(held(overdue)),
@@ -101,6 +107,7 @@ pub fn claim(id: RequestId, ticket: &str, claim: &str, worker: &str, overdue: Ti
         if_ticket: Some(ticket.to_owned()),
         if_claim: None,
         if_work: None,
+        if_updated_at: None,
         to: Status::Running,
         at,
         work: Some(held(overdue)),
@@ -128,6 +135,7 @@ pub fn finish(id: RequestId, claim: &str, status: Status, calls: Calls, outcome:
         if_ticket: None,
         if_claim: Some(claim.to_owned()),
         if_work: None,
+        if_updated_at: None,
         to: status,
         at: outcome.finished_at,
         work: None,
@@ -150,6 +158,7 @@ pub fn defer(row: &Row, claim: &str, calls: Calls, not_before: Timestamp, why: S
         if_ticket: None,
         if_claim: Some(claim.to_owned()),
         if_work: None,
+        if_updated_at: None,
         to: Status::Received,
         at,
         work: Some(Work { list: WorkList::Deferred, sort: Work::time_key(not_before) }),
@@ -159,7 +168,7 @@ pub fn defer(row: &Row, claim: &str, calls: Calls, not_before: Timestamp, why: S
             add_throttles: calls.throttles,
             started_at: calls.started_at,
             not_before: Some(not_before),
-            note: (row.notes.len() < MAX_NOTES).then_some(Note { at, what: why }),
+            note: note(row, why, at),
             ..Patch::default()
         },
     }
@@ -174,6 +183,7 @@ pub fn step_back(id: RequestId, ticket: &str, not_before: Timestamp, at: Timesta
         if_ticket: Some(ticket.to_owned()),
         if_claim: None,
         if_work: None,
+        if_updated_at: None,
         to: Status::Received,
         at,
         work: Some(Work { list: WorkList::Deferred, sort: Work::time_key(not_before) }),
@@ -183,16 +193,17 @@ pub fn step_back(id: RequestId, ticket: &str, not_before: Timestamp, at: Timesta
 
 /// A deferral is over: back into line at its old rank.
 #[must_use]
-pub fn resume(id: RequestId, from: Work, lane: &Lane, rank: &str, at: Timestamp) -> Transition {
+pub fn resume(id: RequestId, from: Work, flow: Flow, rank: &str, at: Timestamp) -> Transition {
     Transition {
         id,
         from: &[Status::Received],
         if_ticket: None,
         if_claim: None,
         if_work: Some(from),
+        if_updated_at: None,
         to: Status::Received,
         at,
-        work: Some(ready(lane, rank)),
+        work: Some(ready(flow, rank)),
         set: Patch::default(),
     }
 }
@@ -207,13 +218,11 @@ pub fn requeue(row: &Row, why: &str, at: Timestamp) -> Transition {
         if_ticket: row.ticket.clone(),
         if_claim: row.claim.clone(),
         if_work: None,
+        if_updated_at: None,
         to: Status::Received,
         at,
-        work: Some(ready(&row.request.lane, &row.request.rank)),
-        set: Patch {
-            note: (row.notes.len() < MAX_NOTES).then(|| Note { at, what: why.to_owned() }),
-            ..Patch::default()
-        },
+        work: Some(ready(row.request.flow(), &row.request.rank)),
+        set: Patch { note: note(row, why.to_owned(), at), ..Patch::default() },
     }
 }
 
@@ -226,9 +235,106 @@ pub fn extend(row: &Row, longer: Duration, at: Timestamp) -> Transition {
         if_ticket: None,
         if_claim: row.claim.clone(),
         if_work: None,
+        if_updated_at: None,
         to: Status::Running,
         at,
         work: Some(held(at + longer)),
         set: Patch::default(),
     }
+}
+
+/// Out of the hold queue and back into line, because what it belongs to was paused: the message becomes stale.
+#[must_use]
+pub fn withdraw(id: RequestId, flow: Flow, rank: &str, at: Timestamp) -> Transition {
+    Transition {
+        id,
+        from: &[Status::Queued],
+        if_ticket: None,
+        if_claim: None,
+        if_work: None,
+        if_updated_at: None,
+        to: Status::Received,
+        at,
+        work: Some(ready(flow, rank)),
+        set: Patch::default(),
+    }
+}
+
+/// Decides a request without a (further) call: it is overdue at once, and the planner sends it to a worker that writes
+/// the verdict as its end. Of one that is being called, the answer still counts if there is one. `None` when it has ended.
+#[must_use]
+pub fn condemn(row: &Row, verdict: Verdict, why: String, at: Timestamp) -> Option<Transition> {
+    let (from, to, work): (&'static [Status], _, _) = match row.status {
+        Status::Received => (&[Status::Received], Status::Queued, held(at)),
+        Status::Queued => (&[Status::Queued], Status::Queued, held(at)),
+        Status::Running => (&[Status::Running], Status::Running, held(at + Duration::from_mins(1))),
+        _ => return None,
+    };
+    let waits = to == Status::Queued;
+    Some(Transition {
+        id: row.request.id.clone(),
+        from,
+        if_ticket: None,
+        if_claim: None,
+        if_work: None,
+        if_updated_at: Some(row.updated_at),
+        to,
+        at,
+        work: Some(work),
+        set: Patch {
+            // Whatever message there is must not start a call any more.
+            ticket: waits.then(token),
+            verdict: Some(verdict),
+            note: note(row, why, at),
+            ..Patch::default()
+        },
+    })
+}
+
+/// Puts another request in the place of one that is not being called: other priority, deadline, model or lane. It goes back
+/// into line at its new rank, or waits on if it is deferred. `None` when it is being called or has ended.
+#[must_use]
+pub fn change(row: &Row, request: Request, why: String, at: Timestamp) -> Option<Transition> {
+    let deferred = row.not_before.filter(|until| *until > at);
+    let (from, work): (&'static [Status], _) = match row.status {
+        Status::Received => match deferred {
+            Some(until) => (&[Status::Received], Work { list: WorkList::Deferred, sort: Work::time_key(until) }),
+            None => (&[Status::Received], ready(request.flow(), &request.rank)),
+        },
+        Status::Queued => (&[Status::Queued], ready(request.flow(), &request.rank)),
+        _ => return None,
+    };
+    Some(Transition {
+        id: row.request.id.clone(),
+        from,
+        if_ticket: None,
+        if_claim: None,
+        if_work: None,
+        if_updated_at: Some(row.updated_at),
+        to: Status::Received,
+        at,
+        work: Some(work),
+        set: Patch { request: Some(Box::new(request)), note: note(row, why, at), ..Patch::default() },
+    })
+}
+
+/// Notes that a request in line should start only at `start`, after its deadline.
+#[must_use]
+pub fn put_at_risk(row: &Row, start: Timestamp, why: String, at: Timestamp) -> Option<Transition> {
+    if row.status != Status::Received || row.at_risk.is_some() {
+        return None;
+    }
+    let work = ready(row.request.flow(), &row.request.rank);
+    Some(Transition {
+        id: row.request.id.clone(),
+        from: &[Status::Received],
+        if_ticket: None,
+        if_claim: None,
+        if_work: Some(work.clone()),
+        if_updated_at: None,
+        to: Status::Received,
+        at,
+        work: Some(work),
+        set: Patch { at_risk: Some(start), note: note(row, why, at), ..Patch::default() },
+    })
 }

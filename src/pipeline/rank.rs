@@ -34,6 +34,12 @@ impl Ranker {
     }
 }
 
+/// The rank in the hold queue and at the gates of what goes before all others of its class: it was there before.
+#[must_use]
+pub fn first(rank: &str) -> String {
+    if is_urgent(rank) { rank.to_owned() } else { format!("1#{:016}#{rank}", 0) }
+}
+
 /// Whether a rank is in the urgent class.
 #[must_use]
 pub fn is_urgent(rank: &str) -> bool {

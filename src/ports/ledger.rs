@@ -1,20 +1,20 @@
 //! The requests table: one row per request, conditional writes, and the work lists.
 //!
-//! Every row that is not final stands in exactly one work list, so nothing can be forgotten: `Ready` (ranked, per
-//! lane), `Deferred` (by when it may go on) or `Held` (by when somebody must look after it). Lists are read in
+//! Every row that is not final stands in exactly one work list, so nothing can be forgotten: `Ready` (ranked, one per
+//! flow), `Deferred` (by when it may go on) or `Held` (by when somebody must look after it). Lists are read in
 //! key order in O(page); a list read may lag behind writes by a moment (an index on AWS), a row read never does.
 
 use async_trait::async_trait;
 
 use super::PortResult;
 use crate::clock::Timestamp;
-use crate::request::{Estimate, Lane, Note, Outcome, RequestId, Row, Status};
+use crate::request::{Estimate, Flow, Note, Outcome, Priority, Request, RequestId, Row, Status, Verdict};
 
 /// The work lists.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum WorkList {
-    /// Ready to be called in this lane; sorted by rank.
-    Ready(Lane),
+    /// Ready to be called, of one flow; sorted by rank.
+    Ready(Flow),
     /// Waiting out a delay; sorted by [`Work::time_key`] of when it ends.
     Deferred,
     /// In the hold queue or being called; sorted by [`Work::time_key`] of when it is overdue.
@@ -45,12 +45,47 @@ pub struct WorkItem {
     pub id: RequestId,
     /// Its key in the list.
     pub sort: String,
-    /// Its lane.
-    pub lane: Lane,
+    /// Its lane, tenant and use case.
+    pub flow: Flow,
+    /// Its urgency.
+    pub priority: Priority,
     /// Its rank.
     pub rank: String,
     /// Its expected use.
     pub estimate: Estimate,
+    /// No call is started after this.
+    pub deadline: Option<Timestamp>,
+}
+
+/// Which part of a work list is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Page<'a> {
+    /// Only what lies behind this place: the `sort` and the id of the last item of the page before.
+    pub after: Option<(&'a str, &'a RequestId)>,
+    /// Only items with a `sort` up to this.
+    pub up_to: Option<&'a str>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+impl<'a> Page<'a> {
+    /// The first `limit` items.
+    #[must_use]
+    pub fn first(limit: usize) -> Self {
+        Self { after: None, up_to: None, limit }
+    }
+
+    /// Only items with a `sort` up to this.
+    #[must_use]
+    pub fn up_to(self, sort: &'a str) -> Self {
+        Self { up_to: Some(sort), ..self }
+    }
+
+    /// Only items behind this one.
+    #[must_use]
+    pub fn after(self, last: &'a WorkItem) -> Self {
+        Self { after: Some((&last.sort, &last.id)), ..self }
+    }
 }
 
 /// Answer to [`Ledger::insert`].
@@ -85,6 +120,8 @@ pub struct Transition {
     pub if_claim: Option<String>,
     /// The row must still be in this place (guards list-driven moves against races).
     pub if_work: Option<Work>,
+    /// The row must not have changed since (guards what was decided from a row that was read).
+    pub if_updated_at: Option<Timestamp>,
     /// The new status.
     pub to: Status,
     /// When.
@@ -116,6 +153,13 @@ pub struct Patch {
     pub not_before: Option<Timestamp>,
     /// Appended to the notes.
     pub note: Option<Note>,
+    /// The request is to be this from now on: an operator changed its priority or deadline, or its model was changed.
+    /// Its id stays.
+    pub request: Option<Box<Request>>,
+    /// It is decided without a call.
+    pub verdict: Option<Verdict>,
+    /// It was found to start too late for its deadline: the projected start.
+    pub at_risk: Option<Timestamp>,
     /// How it ended.
     pub outcome: Option<Outcome>,
 }
@@ -125,6 +169,8 @@ pub struct Patch {
 pub struct Counts {
     /// Rows by status; statuses without rows may be missing.
     pub by_status: std::collections::BTreeMap<Status, u64>,
+    /// Ready rows by flow; flows without rows may be missing.
+    pub ready: std::collections::BTreeMap<Flow, u64>,
 }
 
 /// The requests table.
@@ -140,12 +186,22 @@ pub trait Ledger: Send + Sync {
     /// The row, read consistently.
     async fn get(&self, id: &RequestId) -> PortResult<Option<Row>>;
 
-    /// The first `limit` items of a list in sort order, only those with `sort` ≤ `up_to` when given. Costs O(`limit`).
-    async fn list(&self, list: &WorkList, up_to: Option<&str>, limit: usize) -> PortResult<Vec<WorkItem>>;
+    /// A page of a list in the order of `sort`, then of ids. Costs O(`page.limit`), wherever in the list it lies.
+    async fn list(&self, list: &WorkList, page: Page<'_>) -> PortResult<Vec<WorkItem>>;
 
-    /// Every lane that ever had a row; in no order.
-    async fn lanes(&self) -> PortResult<Vec<Lane>>;
+    /// The flows whose `Ready` list a row has entered since, by the writers' wall clocks; flows that are empty by now may
+    /// be among them. All that are not empty without `since`. An entry shows within [`FLOW_LAG`] of its time.
+    async fn flows(&self, since: Option<Timestamp>) -> PortResult<Vec<Flow>>;
 
-    /// Rows by status. Exact locally; on AWS counted through the work lists and so without final statuses.
+    /// How long a list may go on without showing a write.
+    fn list_lag(&self) -> std::time::Duration {
+        std::time::Duration::ZERO
+    }
+
+    /// How many rows there are. Exact locally; on AWS counted through the work lists and so without final statuses.
     async fn counts(&self) -> PortResult<Counts>;
 }
+
+/// Whoever asks for flows since its last look asks for this much more: writers note an entry at most once a second for each
+/// flow, their clocks differ, and an index lags behind.
+pub const FLOW_LAG: std::time::Duration = std::time::Duration::from_secs(5);

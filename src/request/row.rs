@@ -65,6 +65,16 @@ pub struct StoredResult {
     pub bytes: u64,
 }
 
+/// How a request is to end without a call: taken back by somebody, out of time or out of money. The next worker that
+/// claims it writes that as its outcome.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// CANCELLED, EXPIRED or FAILED.
+    pub status: Status,
+    /// Why, for the producer.
+    pub failure: Failure,
+}
+
 /// Something out of the ordinary in a request's life, for `smoother status ID`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
@@ -110,6 +120,12 @@ pub struct Row {
     /// Deferrals and other detours, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<Note>,
+    /// It is decided without a (further) call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+    /// When it was projected to start, if that was found to be after its deadline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_risk: Option<Timestamp>,
     /// How it ended; present exactly when the status is final.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
@@ -133,6 +149,8 @@ impl Row {
             not_before: None,
             updated_at: at,
             notes: Vec::new(),
+            verdict: None,
+            at_risk: None,
             outcome: None,
         }
     }

@@ -37,6 +37,8 @@ macro_rules! contract_suite {
                 of_concurrent_inserts_one_is_new;
             transitions:
                 a_transition_changes_what_it_says,
+                a_request_can_be_replaced,
+                what_changed_since_it_was_read_is_refused,
                 what_a_patch_leaves_out_stays,
                 notes_are_appended_in_order,
                 an_unknown_row_is_refused,
@@ -54,7 +56,9 @@ macro_rules! contract_suite {
                 up_to_includes_its_key_and_nothing_after,
                 the_limit_keeps_the_first,
                 more_than_a_thousand_items_are_listed,
-                lanes_have_lists_of_their_own,
+                flows_have_lists_of_their_own,
+                flows_are_known_by_when_a_row_last_entered,
+                pages_go_on_where_the_last_one_ended,
                 rows_with_equal_keys_are_all_listed,
                 counts_show_what_is_open;
             payloads:

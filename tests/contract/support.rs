@@ -6,8 +6,8 @@ use std::time::Duration;
 use smoother::clock::Timestamp;
 use smoother::ports::{Ledger, Transition, Work, WorkItem, WorkList};
 use smoother::request::{
-    Estimate, Failure, Lane, Metadata, ModelId, Note, Operation, Outcome, PayloadRef, Priority, Request, RequestId,
-    Row, Status, StoredResult, Tenant, Usage,
+    Estimate, Failure, Flow, Lane, Metadata, ModelId, Note, Operation, Outcome, PayloadRef, Priority, Request,
+    RequestId, Row, Status, StoredResult, Tenant, Usage,
 };
 use tokio::time::Instant;
 
@@ -131,9 +131,14 @@ pub fn note(at: u64, what: &str) -> Note {
     Note { at: Timestamp(at), what: what.to_owned() }
 }
 
-/// A place in a lane's list.
+/// The flow of plain rows of a lane.
+pub fn flow(lane: &Lane) -> Flow {
+    Flow { lane: lane.clone(), tenant: Tenant::default(), urgent: false, use_case: None }
+}
+
+/// A place in the list of a lane's plain rows.
 pub fn ready(lane: &Lane, sort: &str) -> Work {
-    Work { list: WorkList::Ready(lane.clone()), sort: sort.to_owned() }
+    Work { list: WorkList::Ready(flow(lane)), sort: sort.to_owned() }
 }
 
 /// A place in the list of what is waited for.
@@ -149,6 +154,7 @@ pub fn transition(id: &RequestId, from: &'static [Status], to: Status, work: Opt
         if_ticket: None,
         if_claim: None,
         if_work: None,
+        if_updated_at: None,
         to,
         at: Timestamp(1_795_252_200_000),
         work,

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use smoother::clock::Timestamp;
 use smoother::ports::ledger::Patch;
-use smoother::ports::{Applied, Ledger, Transition};
-use smoother::request::{RequestId, Row, Status};
+use smoother::ports::{Applied, Ledger, Page, Transition, WorkList};
+use smoother::request::{Failure, ModelId, Priority, Request, RequestId, Row, Status, Tenant, Verdict};
 use tokio::task::JoinSet;
 
 use crate::Fixture;
-use crate::support::{held, id, inserted, lane, note, outcome, ready, row, transition};
+use crate::support::{eventually, held, id, inserted, lane, note, outcome, ready, row, transition};
 
 async fn apply(ledger: &dyn Ledger, transition: Transition) -> Applied {
     let mut results = ledger.apply(vec![transition]).await;
@@ -52,6 +52,8 @@ pub async fn a_transition_changes_what_it_says(fixture: &Fixture) {
     let (ledger, lane) = (&*fixture.ports.ledger, lane());
     let before = inserted(ledger, &lane, ready(&lane, "1")).await;
     let id = &before.request.id;
+    let failure = Failure { kind: "X".to_owned(), message: "m".to_owned(), retryable: true, field: None };
+    let verdict = Verdict { status: Status::Cancelled, failure };
     let mut change = queueing(id, "t1");
     change.at = Timestamp(1_795_252_300_001);
     change.set = Patch {
@@ -64,6 +66,9 @@ pub async fn a_transition_changes_what_it_says(fixture: &Fixture) {
         started_at: Some(Timestamp(12)),
         not_before: Some(Timestamp(13)),
         note: Some(note(14, "noted")),
+        request: None,
+        verdict: Some(verdict.clone()),
+        at_risk: Some(Timestamp(15)),
         outcome: None,
     };
     let wanted = Row {
@@ -79,6 +84,8 @@ pub async fn a_transition_changes_what_it_says(fixture: &Fixture) {
         started_at: Some(Timestamp(12)),
         not_before: Some(Timestamp(13)),
         notes: vec![note(14, "noted")],
+        verdict: Some(verdict),
+        at_risk: Some(Timestamp(15)),
         ..before.clone()
     };
     assert_eq!(done(ledger, change).await, wanted);
@@ -99,6 +106,50 @@ pub async fn a_transition_changes_what_it_says(fixture: &Fixture) {
     };
     assert_eq!(finished, wanted);
     assert_eq!(ledger.get(id).await.unwrap(), Some(wanted));
+}
+
+pub async fn a_request_can_be_replaced(fixture: &Fixture) {
+    let (ledger, lane) = (&*fixture.ports.ledger, lane());
+    let mut before = row(id("replaced"), &lane);
+    before.request.use_case = Some("summaries".to_owned());
+    let work = ready(&lane, "1");
+    assert!(ledger.insert(vec![(before.clone(), Some(work))]).await.remove(0).is_ok());
+    let request = Request {
+        model_id: ModelId::new("amazon.nova-micro-v1:0").unwrap(),
+        lane: crate::support::lane(),
+        use_case: None,
+        tenant: Tenant::new("other").unwrap(),
+        priority: Priority::URGENT,
+        deadline: Some(Timestamp(1_795_252_999_999)),
+        estimate: smoother::request::Estimate { input_tokens: 5, max_output_tokens: 6 },
+        rank: "0#7".to_owned(),
+        ..before.request.clone()
+    };
+    let list = WorkList::Ready(request.flow());
+    let place = smoother::ports::Work { list: list.clone(), sort: "0#7".to_owned() };
+    let mut change = transition(&request.id, &[Status::Received], Status::Received, Some(place));
+    change.set.request = Some(Box::new(request.clone()));
+    let after = done(ledger, change).await;
+    assert_eq!(after, Row { request: request.clone(), updated_at: after.updated_at, ..before });
+    assert_eq!(ledger.get(&request.id).await.unwrap(), Some(after));
+    let item =
+        eventually("the item in its new list", async || ledger.list(&list, Page::first(10)).await.unwrap().pop()).await;
+    assert_eq!((item.flow, item.rank), (request.flow(), request.rank));
+    assert_eq!((item.priority, item.deadline, item.estimate), (request.priority, request.deadline, request.estimate));
+}
+
+pub async fn what_changed_since_it_was_read_is_refused(fixture: &Fixture) {
+    let ledger = &*fixture.ports.ledger;
+    let read = queued(ledger).await;
+    let id = &read.request.id;
+    let change = |at: u64| {
+        let mut change = transition(id, &[Status::Queued], Status::Queued, Some(held(at)));
+        change.if_updated_at = Some(read.updated_at);
+        change.at = Timestamp(read.updated_at.0 + at);
+        change
+    };
+    let changed = done(ledger, change(1)).await;
+    assert_eq!(apply(ledger, change(2)).await, Applied::Refused(Some(Box::new(changed))));
 }
 
 pub async fn what_a_patch_leaves_out_stays(fixture: &Fixture) {

@@ -1,17 +1,17 @@
 //! `ports::ledger`: the work lists. A list may lag behind writes, so cases wait until it shows what they expect.
 
 use smoother::clock::Timestamp;
-use smoother::ports::{Applied, Ledger, Work, WorkItem, WorkList};
-use smoother::request::{Lane, ModelId, RequestId, Status};
+use smoother::ports::{Applied, Ledger, Page, Work, WorkItem, WorkList};
+use smoother::request::{Flow, Lane, ModelId, Priority, RequestId, Status, Tenant};
 
 use crate::Fixture;
-use crate::support::{eventually, id, inserted, lane, outcome, ready, row, sorts, transition, unique};
+use crate::support::{eventually, flow, held, id, inserted, lane, outcome, ready, row, sorts, transition, unique};
 
 /// More than anybody else's rows in the shared lists.
 const ALL: usize = 10_000;
 
 async fn holds(ledger: &dyn Ledger, list: &WorkList, id: &RequestId) -> bool {
-    ledger.list(list, None, ALL).await.unwrap().iter().any(|item| item.id == *id)
+    ledger.list(list, Page::first(ALL)).await.unwrap().iter().any(|item| item.id == *id)
 }
 
 /// Inserts a row for each key and waits until the list shows them.
@@ -23,9 +23,9 @@ async fn insert_all(ledger: &dyn Ledger, lane: &Lane, keys: &[String]) {
 
 /// The list of a lane once it has `count` items.
 async fn listed(ledger: &dyn Ledger, lane: &Lane, count: usize) -> Vec<WorkItem> {
-    let list = WorkList::Ready(lane.clone());
+    let list = WorkList::Ready(flow(lane));
     eventually(&format!("{count} items"), async || {
-        let items = ledger.list(&list, None, ALL).await.unwrap();
+        let items = ledger.list(&list, Page::first(ALL)).await.unwrap();
         (items.len() == count).then_some(items)
     })
     .await
@@ -39,9 +39,11 @@ pub async fn an_item_shows_what_the_planner_needs(fixture: &Fixture) {
     let wanted = WorkItem {
         id: request.id.clone(),
         sort: "0#7".to_owned(),
-        lane: lane.clone(),
+        flow: flow(&lane),
+        priority: request.priority,
         rank: request.rank.clone(),
         estimate: request.estimate,
+        deadline: None,
     };
     assert_eq!(item, wanted);
 
@@ -49,7 +51,7 @@ pub async fn an_item_shows_what_the_planner_needs(fixture: &Fixture) {
     let change = transition(&request.id, &[Status::Received], Status::Queued, Some(held.clone()));
     assert!(matches!(ledger.apply(vec![change]).await.remove(0), Ok(Applied::Done(_))));
     let item = eventually("the item in its new list", async || {
-        let items = ledger.list(&WorkList::Held, None, ALL).await.unwrap();
+        let items = ledger.list(&WorkList::Held, Page::first(ALL)).await.unwrap();
         items.into_iter().find(|item| item.id == request.id)
     })
     .await;
@@ -60,7 +62,7 @@ pub async fn a_row_stands_in_exactly_one_list(fixture: &Fixture) {
     let (ledger, lane) = (&*fixture.ports.ledger, lane());
     let id = inserted(ledger, &lane, ready(&lane, "1")).await.request.id;
     let time = |list| Work { list, sort: Work::time_key(Timestamp(1_795_252_123_456)) };
-    let lists = [WorkList::Ready(lane.clone()), WorkList::Held, WorkList::Deferred];
+    let lists = [WorkList::Ready(flow(&lane)), WorkList::Held, WorkList::Deferred];
     let path = [
         (Status::Queued, time(WorkList::Held)),
         (Status::Received, time(WorkList::Deferred)),
@@ -119,64 +121,138 @@ pub async fn a_list_is_in_bytewise_order(fixture: &Fixture) {
 
 pub async fn up_to_includes_its_key_and_nothing_after(fixture: &Fixture) {
     let (ledger, lane) = (&*fixture.ports.ledger, lane());
-    let list = WorkList::Ready(lane.clone());
+    let list = WorkList::Ready(flow(&lane));
     insert_all(ledger, &lane, &["1", "2", "2#", "20", "3", "4"].map(ToOwned::to_owned)).await;
     for (up_to, wanted) in [("2", 2), ("2#", 3), ("20", 4), ("2z", 4), ("3", 5), ("0", 0), ("9", 6)] {
-        let items = ledger.list(&list, Some(up_to), 100).await.unwrap();
+        let items = ledger.list(&list, Page::first(100).up_to(up_to)).await.unwrap();
         assert_eq!(sorts(&items), ["1", "2", "2#", "20", "3", "4"][..wanted], "up to {up_to}");
     }
-    assert_eq!(ledger.list(&list, Some("3"), 2).await.unwrap().len(), 2);
+    assert_eq!(ledger.list(&list, Page::first(2).up_to("3")).await.unwrap().len(), 2);
 }
 
 pub async fn the_limit_keeps_the_first(fixture: &Fixture) {
     let (ledger, lane) = (&*fixture.ports.ledger, lane());
-    let list = WorkList::Ready(lane.clone());
+    let list = WorkList::Ready(flow(&lane));
     let keys: Vec<String> = (0..30).rev().map(|n| format!("{n:02}")).collect();
     insert_all(ledger, &lane, &keys).await;
-    let items = ledger.list(&list, None, 7).await.unwrap();
+    let items = ledger.list(&list, Page::first(7)).await.unwrap();
     assert_eq!(sorts(&items), ["00", "01", "02", "03", "04", "05", "06"]);
 }
 
 pub async fn more_than_a_thousand_items_are_listed(fixture: &Fixture) {
     let (ledger, lane) = (&*fixture.ports.ledger, lane());
-    let list = WorkList::Ready(lane.clone());
+    let list = WorkList::Ready(flow(&lane));
     let keys: Vec<String> = (0..1_200).map(|n| format!("{n:05}")).collect();
     insert_all(ledger, &lane, &keys).await;
-    assert_eq!(sorts(&ledger.list(&list, None, 5_000).await.unwrap()), keys);
-    assert_eq!(sorts(&ledger.list(&list, None, 1_100).await.unwrap()), keys[..1_100]);
-    assert_eq!(sorts(&ledger.list(&list, Some("01049"), 5_000).await.unwrap()), keys[..1_050]);
+    assert_eq!(sorts(&ledger.list(&list, Page::first(5_000)).await.unwrap()), keys);
+    assert_eq!(sorts(&ledger.list(&list, Page::first(1_100)).await.unwrap()), keys[..1_100]);
+    assert_eq!(sorts(&ledger.list(&list, Page::first(5_000).up_to("01049")).await.unwrap()), keys[..1_050]);
 }
 
-pub async fn lanes_have_lists_of_their_own(fixture: &Fixture) {
+pub async fn flows_have_lists_of_their_own(fixture: &Fixture) {
     let ledger = &*fixture.ports.ledger;
     let account = unique("account");
     let named = |model: &str| Lane::new(&account, "us-east-1", &ModelId::new(model).unwrap());
-    // One name continues another.
-    let lanes = [named("nova"), named("nova-lite"), named("nova#1")];
-    for lane in &lanes {
-        inserted(ledger, lane, ready(lane, lane.as_str())).await;
+    let plain = flow(&named("nova"));
+    // One name continues another, or has what stands between the parts.
+    let flows = [
+        plain.clone(),
+        flow(&named("nova-lite")),
+        flow(&named("nova#1")),
+        Flow { urgent: true, ..plain.clone() },
+        Flow { tenant: Tenant::new("other").unwrap(), ..plain.clone() },
+        Flow { use_case: Some("summaries of “reports”#1".to_owned()), ..plain.clone() },
+        Flow { use_case: Some("urgent".to_owned()), ..plain },
+    ];
+    for (n, flow) in flows.iter().enumerate() {
+        let mut row = row(id("flow"), &flow.lane);
+        row.request.tenant = flow.tenant.clone();
+        row.request.use_case.clone_from(&flow.use_case);
+        row.request.priority = if flow.urgent { Priority::URGENT } else { Priority::NORMAL };
+        row.request.deadline = Some(Timestamp(1_795_252_999_999));
+        assert_eq!(row.request.flow(), *flow);
+        let work = Work { list: WorkList::Ready(flow.clone()), sort: n.to_string() };
+        assert!(ledger.insert(vec![(row, Some(work))]).await.remove(0).is_ok());
     }
-    for lane in &lanes {
-        assert_eq!(sorts(&listed(ledger, lane, 1).await), [lane.as_str()]);
+    for (n, flow) in flows.iter().enumerate() {
+        let items = eventually("the item of a flow", async || {
+            let items = ledger.list(&WorkList::Ready(flow.clone()), Page::first(ALL)).await.unwrap();
+            (!items.is_empty()).then_some(items)
+        })
+        .await;
+        assert_eq!(sorts(&items), [n.to_string()]);
+        assert_eq!((&items[0].flow, items[0].deadline), (flow, Some(Timestamp(1_795_252_999_999))));
     }
-    eventually("all lanes", async || {
-        let known = ledger.lanes().await.unwrap();
-        lanes.iter().all(|lane| known.contains(lane)).then_some(())
+    eventually("all flows", async || {
+        let known = ledger.flows(None).await.unwrap();
+        flows.iter().all(|flow| known.contains(flow)).then_some(())
     })
     .await;
-    let known = ledger.lanes().await.unwrap();
+    let known = ledger.flows(None).await.unwrap();
     let distinct: std::collections::HashSet<_> = known.iter().collect();
-    assert_eq!(distinct.len(), known.len(), "a lane is told twice");
+    assert_eq!(distinct.len(), known.len(), "a flow is told twice");
+}
+
+pub async fn flows_are_known_by_when_a_row_last_entered(fixture: &Fixture) {
+    let ledger = &*fixture.ports.ledger;
+    let (early, late) = (lane(), lane());
+    let entering = |lane: &Lane, at: u64| {
+        let mut row = row(id("entering"), lane);
+        row.updated_at = Timestamp(at);
+        (row, Some(ready(lane, "1")))
+    };
+    let (long_ago, now) = (1_795_252_000_000, 1_795_252_100_000);
+    let rows = vec![entering(&early, long_ago), entering(&late, now)];
+    assert!(ledger.insert(rows).await.iter().all(Result::is_ok));
+    let since = async |at: u64| {
+        let known = ledger.flows(Some(Timestamp(at))).await.unwrap();
+        (known.contains(&flow(&early)), known.contains(&flow(&late)))
+    };
+    eventually("both flows", async || (since(long_ago).await == (true, true)).then_some(())).await;
+    assert_eq!(since(now).await, (false, true));
+    assert_eq!(since(now + 1).await, (false, false));
+
+    // Whatever comes back into line makes its flow known again.
+    let back = inserted(ledger, &early, held(1)).await.request.id;
+    let mut change = transition(&back, &[Status::Received], Status::Received, Some(ready(&early, "2")));
+    change.at = Timestamp(now + 5_000);
+    assert!(matches!(ledger.apply(vec![change]).await.remove(0), Ok(Applied::Done(_))));
+    eventually("the flow that was entered again", async || (since(now + 1).await == (true, false)).then_some(())).await;
+}
+
+pub async fn pages_go_on_where_the_last_one_ended(fixture: &Fixture) {
+    let (ledger, lane) = (&*fixture.ports.ledger, lane());
+    let list = WorkList::Ready(flow(&lane));
+    let keys: Vec<String> = (0..50).map(|n| format!("{:02}", n / 3)).collect();
+    insert_all(ledger, &lane, &keys).await;
+    for (limit, up_to) in [(1, None), (7, None), (50, None), (80, None), (4, Some("09"))] {
+        let mut seen: Vec<WorkItem> = Vec::new();
+        loop {
+            let page = Page { up_to, ..Page::first(limit) };
+            let page = seen.last().map_or(page, |last| page.after(last));
+            let items = ledger.list(&list, page).await.unwrap();
+            assert!(items.len() <= limit);
+            if items.is_empty() {
+                break;
+            }
+            seen.extend(items);
+        }
+        let wanted: Vec<&str> =
+            keys.iter().map(String::as_str).filter(|key| up_to.is_none_or(|up| *key <= up)).collect();
+        assert_eq!(sorts(&seen), wanted, "pages of {limit}, up to {up_to:?}");
+        let ids: std::collections::HashSet<_> = seen.iter().map(|item| &item.id).collect();
+        assert_eq!(ids.len(), seen.len(), "an item was seen twice");
+    }
 }
 
 pub async fn rows_with_equal_keys_are_all_listed(fixture: &Fixture) {
     let (ledger, lane) = (&*fixture.ports.ledger, lane());
-    let list = WorkList::Ready(lane.clone());
+    let list = WorkList::Ready(flow(&lane));
     insert_all(ledger, &lane, &["5", "5", "5", "4"].map(ToOwned::to_owned)).await;
-    let items = ledger.list(&list, Some("5"), 10).await.unwrap();
+    let items = ledger.list(&list, Page::first(10).up_to("5")).await.unwrap();
     assert_eq!(sorts(&items), ["4", "5", "5", "5"]);
-    assert_eq!(ledger.list(&list, None, 10).await.unwrap(), items);
-    assert_eq!(ledger.list(&list, None, 2).await.unwrap(), items[..2]);
+    assert_eq!(ledger.list(&list, Page::first(10)).await.unwrap(), items);
+    assert_eq!(ledger.list(&list, Page::first(2)).await.unwrap(), items[..2]);
 }
 
 pub async fn counts_show_what_is_open(fixture: &Fixture) {

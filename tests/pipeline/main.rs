@@ -368,7 +368,7 @@ async fn a_row_whose_hold_message_was_never_sent_moves_on() {
     let lived = tokio::time::timeout(seconds(3), ingest_only.run(Stop::default())).await;
     assert!(lived.is_err(), "nobody planned, so it cannot have become idle");
     let row = rig.row("lost").await;
-    let from = Work { list: WorkList::Ready(row.request.lane.clone()), sort: row.request.rank.clone() };
+    let from = Work { list: WorkList::Ready(row.request.flow()), sort: row.request.rank.clone() };
     let now = rig.clock.now();
     let held = smoother::pipeline::lifecycle::hold(row.request.id, from, "ticket", now + seconds(600), now);
     rig.local.ports.ledger.apply(vec![held]).await.remove(0).unwrap();
@@ -391,7 +391,7 @@ async fn what_was_finished_but_not_told_is_told_from_the_dead_letter_queue() {
         rig.worker("ingest", |settings| settings.roles = [smoother::pipeline::fleet::Role::Ingest].into());
     assert!(tokio::time::timeout(seconds(3), ingest_only.run(Stop::default())).await.is_err());
     let request = rig.row("untold").await.request;
-    let from = Work { list: WorkList::Ready(request.lane.clone()), sort: request.rank.clone() };
+    let from = Work { list: WorkList::Ready(request.flow()), sort: request.rank.clone() };
     let (now, overdue) = (rig.clock.now(), rig.clock.now() + seconds(600));
     let outcome =
         Outcome { finished_at: now, usage: None, latency_ms: None, cost_usd: None, result: None, error: None };
@@ -408,6 +408,7 @@ async fn what_was_finished_but_not_told_is_told_from_the_dead_letter_queue() {
         ticket: "ticket".to_owned(),
         lane: request.lane.clone(),
         rank: request.rank.clone(),
+        decided: false,
         estimate: request.estimate,
         use_case: None,
         deadline: None,

@@ -153,6 +153,7 @@ impl Rig {
                 max_concurrent: 4,
                 interval: Duration::from_secs(1),
                 overdue_after: Duration::from_mins(10),
+                tenants: plan::Allowances::default(),
             },
             call: call::Settings {
                 worker: name.to_owned(),

@@ -11,7 +11,7 @@ use super::places::Place;
 use crate::aws::schema::requests as schema;
 use crate::clock::Timestamp;
 use crate::ports::{PortError, PortResult};
-use crate::request::{Estimate, Lane, Note, Row, Status};
+use crate::request::{Estimate, Flow, Note, Priority, Request, Row, Status, Tenant};
 
 /// What DynamoDB calls an item.
 pub type Item = HashMap<String, AttributeValue>;
@@ -24,6 +24,11 @@ pub const RANK: &str = "rank";
 pub const ESTIMATE_INPUT: &str = "estimate_input";
 pub const ESTIMATE_OUTPUT: &str = "estimate_output";
 pub const TENANT: &str = "tenant";
+pub const USE_CASE: &str = "use_case";
+pub const PRIORITY: &str = "priority";
+pub const DEADLINE: &str = "deadline";
+pub const VERDICT: &str = "verdict";
+pub const AT_RISK: &str = "at_risk";
 pub const REQUEST: &str = "request";
 pub const OUTCOME: &str = "outcome";
 pub const NOTES: &str = "notes";
@@ -76,12 +81,10 @@ pub fn encode(what: &str, row: &Row, place: Option<Place>, retention_seconds: u6
     put(schema::KEY, text(request.id.as_str()));
     put(WRITE_ID, text(write_id));
     put(STATUS, text(row.status.as_str()));
-    put(LANE, text(request.lane.as_str()));
-    put(TENANT, text(request.tenant.as_str()));
-    put(RANK, text(&request.rank));
-    put(ESTIMATE_INPUT, number(request.estimate.input_tokens));
-    put(ESTIMATE_OUTPUT, number(request.estimate.max_output_tokens));
-    put(REQUEST, json(what, request)?);
+    for (name, value) in request_attributes(what, request)? {
+        item.extend(value.map(|value| (name.to_owned(), value)));
+    }
+    let mut put = |name: &str, value: AttributeValue| item.insert(name.to_owned(), value);
     put(ATTEMPTS, number(row.attempts));
     put(THROTTLES, number(row.throttles));
     put(CLAIMS, number(row.claims));
@@ -91,13 +94,18 @@ pub fn encode(what: &str, row: &Row, place: Option<Place>, retention_seconds: u6
             put(name, text(value));
         }
     }
-    for (name, at) in [(QUEUED_AT, row.queued_at), (STARTED_AT, row.started_at), (NOT_BEFORE, row.not_before)] {
+    for (name, at) in
+        [(QUEUED_AT, row.queued_at), (STARTED_AT, row.started_at), (NOT_BEFORE, row.not_before), (AT_RISK, row.at_risk)]
+    {
         if let Some(at) = at {
             put(name, time(at));
         }
     }
     if !row.notes.is_empty() {
         put(NOTES, AttributeValue::L(row.notes.iter().map(note).collect()));
+    }
+    if let Some(verdict) = &row.verdict {
+        put(VERDICT, json(what, verdict)?);
     }
     if let Some(outcome) = &row.outcome {
         put(OUTCOME, json(what, outcome)?);
@@ -110,6 +118,21 @@ pub fn encode(what: &str, row: &Row, place: Option<Place>, retention_seconds: u6
         put(schema::INDEX_SORT, text(place.sort));
     }
     Ok(item)
+}
+
+/// What a request's attributes are; `None` for those that it must not have.
+pub fn request_attributes(what: &str, request: &Request) -> PortResult<[(&'static str, Option<AttributeValue>); 9]> {
+    Ok([
+        (LANE, Some(text(request.lane.as_str()))),
+        (TENANT, Some(text(request.tenant.as_str()))),
+        (USE_CASE, request.use_case.as_ref().map(text)),
+        (PRIORITY, Some(number(request.priority.number()))),
+        (DEADLINE, request.deadline.map(time)),
+        (RANK, Some(text(&request.rank))),
+        (ESTIMATE_INPUT, Some(number(request.estimate.input_tokens))),
+        (ESTIMATE_OUTPUT, Some(number(request.estimate.max_output_tokens))),
+        (REQUEST, Some(json(what, request)?)),
+    ])
 }
 
 /// The row of an item.
@@ -134,13 +157,10 @@ pub fn decode(what: &str, item: &Item) -> PortResult<Row> {
         not_before: fields.number(NOT_BEFORE)?.map(Timestamp),
         updated_at: fields.number(UPDATED_AT)?.map(Timestamp).ok_or_else(|| fields.bad(UPDATED_AT))?,
         notes,
+        verdict: fields.json(VERDICT)?,
+        at_risk: fields.number(AT_RISK)?.map(Timestamp),
         outcome: fields.json(OUTCOME)?,
     })
-}
-
-/// The lane that `text` names.
-pub fn lane(what: &str, text: &str) -> PortResult<Lane> {
-    serde_json::from_value(serde_json::Value::from(text)).map_err(|e| PortError::permanent(what, e))
 }
 
 /// Typed reads of attributes; what is missing is `None`, what is malformed an error that names it.
@@ -179,10 +199,26 @@ impl Fields<'_> {
         self.text(STATUS)?.and_then(|text| Status::parse(&text)).ok_or_else(|| self.bad(STATUS))
     }
 
+    pub fn priority(&self) -> PortResult<Priority> {
+        self.number(PRIORITY)?.and_then(Priority::from_number).ok_or_else(|| self.bad(PRIORITY))
+    }
+
     pub fn estimate(&self) -> PortResult<Estimate> {
         Ok(Estimate {
             input_tokens: self.number(ESTIMATE_INPUT)?.ok_or_else(|| self.bad(ESTIMATE_INPUT))?,
             max_output_tokens: self.number(ESTIMATE_OUTPUT)?.ok_or_else(|| self.bad(ESTIMATE_OUTPUT))?,
+        })
+    }
+
+    /// The flow of a row, or of an item that remembers one.
+    pub fn flow(&self) -> PortResult<Flow> {
+        let lane = self.text(LANE)?.ok_or_else(|| self.bad(LANE))?;
+        let tenant = self.text(TENANT)?.ok_or_else(|| self.bad(TENANT))?;
+        Ok(Flow {
+            lane: serde_json::from_value(serde_json::Value::from(lane)).map_err(|_| self.bad(LANE))?,
+            tenant: Tenant::new(tenant).map_err(|_| self.bad(TENANT))?,
+            urgent: self.priority()? == Priority::URGENT,
+            use_case: self.text(USE_CASE)?,
         })
     }
 
@@ -199,7 +235,7 @@ impl Fields<'_> {
 #[cfg(test)]
 pub mod tests {
     use super::*;
-    use crate::request::{ModelId, Operation, Outcome, PayloadRef, Priority, Request, RequestId, Tenant, Usage};
+    use crate::request::{Failure, Lane, ModelId, Operation, Outcome, PayloadRef, RequestId, Usage, Verdict};
     use std::collections::BTreeMap;
 
     pub fn row() -> Row {
@@ -234,6 +270,8 @@ pub mod tests {
             not_before: Some(Timestamp(1_795_252_123_459)),
             updated_at: Timestamp(1_795_252_123_460),
             notes: vec![Note { at: Timestamp(1_795_252_123_459), what: "deferred: 503".to_owned() }],
+            verdict: None,
+            at_risk: Some(Timestamp(1_795_252_999_002)),
             outcome: None,
         }
     }
@@ -244,6 +282,10 @@ pub mod tests {
         rows[1].status = Status::Succeeded;
         rows[1].notes.clear();
         rows[1].claim = None;
+        rows[1].request.deadline = None;
+        rows[1].request.use_case = None;
+        let failure = Failure { kind: "x".to_owned(), message: "y".to_owned(), retryable: true, field: None };
+        rows[1].verdict = Some(Verdict { status: Status::Cancelled, failure });
         rows[1].outcome = Some(Outcome {
             finished_at: Timestamp(1_795_252_123_999),
             usage: Some(Usage { input_tokens: 1, ..Usage::default() }),

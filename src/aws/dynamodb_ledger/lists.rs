@@ -6,27 +6,22 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::CONCURRENT_CALLS;
 use super::item::{self, Fields, Item};
-use super::places::{sort_of, upper_bound};
+use super::places::{lower_bound, sort_of, upper_bound};
 use crate::aws::errors::port_error;
 use crate::aws::schema::requests as schema;
+use crate::clock::Timestamp;
 use crate::ports::PortResult;
-use crate::ports::ledger::WorkItem;
+use crate::ports::ledger::{Page, WorkItem};
 use crate::request::RequestId;
 
 /// Pages of 1 MB that are counted of one list and shard.
 pub const MAX_COUNT_PAGES: usize = 100;
 
-/// The first `limit` items of the list with these partition keys, up to `up_to`.
-pub async fn first(
-    client: &Client,
-    table: &str,
-    keys: &[String],
-    up_to: Option<&str>,
-    limit: usize,
-) -> PortResult<Vec<WorkItem>> {
-    let queries: Vec<_> = keys.iter().map(|key| shard(client, table, key, up_to, limit)).collect();
+/// A page of the list with these partition keys.
+pub async fn page(client: &Client, table: &str, keys: &[String], page: Page<'_>) -> PortResult<Vec<WorkItem>> {
+    let queries: Vec<_> = keys.iter().map(|key| shard(client, table, key, page)).collect();
     let shards: Vec<_> = stream::iter(queries).buffer_unordered(CONCURRENT_CALLS).try_collect().await?;
-    Ok(merge(shards, limit))
+    Ok(merge(shards, page.limit))
 }
 
 fn merge(shards: Vec<Vec<WorkItem>>, limit: usize) -> Vec<WorkItem> {
@@ -36,34 +31,40 @@ fn merge(shards: Vec<Vec<WorkItem>>, limit: usize) -> Vec<WorkItem> {
     items
 }
 
-/// The first `limit` items of one shard; a page ends at 1 MB, so there may be several.
-async fn shard(
-    client: &Client,
-    table: &str,
-    key: &str,
-    up_to: Option<&str>,
-    limit: usize,
-) -> PortResult<Vec<WorkItem>> {
+/// A page of one shard; an answer ends at 1 MB, so there may be several.
+async fn shard(client: &Client, table: &str, key: &str, page: Page<'_>) -> PortResult<Vec<WorkItem>> {
     let what = format!("dynamodb list {key} of {table}");
     let mut items = Vec::new();
     let mut start: Option<Item> = None;
-    while items.len() < limit {
-        let page = i32::try_from(limit - items.len()).unwrap_or(i32::MAX);
+    while items.len() < page.limit {
+        let missing = i32::try_from(page.limit - items.len()).unwrap_or(i32::MAX);
         let mut query = client
             .query()
             .table_name(table)
             .index_name(schema::INDEX)
             .expression_attribute_names("#list", schema::INDEX_KEY)
             .expression_attribute_values(":list", item::text(key))
-            .limit(page)
+            .limit(missing)
             .set_exclusive_start_key(start.take());
-        query = match up_to {
-            Some(sort) => query
-                .key_condition_expression("#list = :list AND #sort <= :up_to")
-                .expression_attribute_names("#sort", schema::INDEX_SORT)
-                .expression_attribute_values(":up_to", item::text(upper_bound(sort))),
-            None => query.key_condition_expression("#list = :list"),
+        // A condition may bound a sort key on one side or on both, and both ends of BETWEEN belong to it.
+        let after = page.after.map(|(sort, id)| lower_bound(sort, id));
+        let up_to = page.up_to.map(upper_bound);
+        let bounds = match (&after, &up_to) {
+            (None, None) => "#list = :list",
+            (None, Some(_)) => "#list = :list AND #sort <= :up_to",
+            (Some(_), None) => "#list = :list AND #sort >= :after",
+            (Some(after), Some(up_to)) if after > up_to => return Ok(items),
+            (Some(_), Some(_)) => "#list = :list AND #sort BETWEEN :after AND :up_to",
         };
+        query = query.key_condition_expression(bounds);
+        if after.is_some() || up_to.is_some() {
+            query = query.expression_attribute_names("#sort", schema::INDEX_SORT);
+        }
+        for (name, bound) in [(":after", after), (":up_to", up_to)] {
+            if let Some(bound) = bound {
+                query = query.expression_attribute_values(name, item::text(bound));
+            }
+        }
         let answer = query.send().await.map_err(|e| port_error(&what, &e))?;
         for found in answer.items.unwrap_or_default() {
             match work_item(&what, &found) {
@@ -87,9 +88,11 @@ fn work_item(what: &str, found: &Item) -> PortResult<WorkItem> {
     Ok(WorkItem {
         id: RequestId::new(need(schema::KEY)?).map_err(|_| fields.bad(schema::KEY))?,
         sort: sort_of(&sort).ok_or_else(|| fields.bad(schema::INDEX_SORT))?.to_owned(),
-        lane: item::lane(what, &need(item::LANE)?)?,
+        flow: fields.flow()?,
+        priority: fields.priority()?,
         rank: need(item::RANK)?,
         estimate: fields.estimate()?,
+        deadline: fields.number(item::DEADLINE)?.map(Timestamp),
     })
 }
 
@@ -129,15 +132,22 @@ async fn count_shard(client: &Client, table: &str, key: &str) -> PortResult<u64>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::{Estimate, Lane, ModelId};
+    use crate::request::{Estimate, Flow, Lane, ModelId, Priority, Tenant};
 
     fn at(sort: &str, id: &str) -> WorkItem {
         WorkItem {
             id: RequestId::new(id).unwrap(),
             sort: sort.to_owned(),
-            lane: Lane::new("default", "us-east-1", &ModelId::new("m").unwrap()),
+            flow: Flow {
+                lane: Lane::new("default", "us-east-1", &ModelId::new("m").unwrap()),
+                tenant: Tenant::default(),
+                urgent: false,
+                use_case: None,
+            },
+            priority: Priority::NORMAL,
             rank: "1".to_owned(),
             estimate: Estimate::default(),
+            deadline: None,
         }
     }
 

@@ -4,10 +4,10 @@ use sha2::{Digest, Sha256};
 
 use crate::ports::ledger::{Work, WorkList};
 use crate::ports::{PortError, PortResult};
-use crate::request::{Lane, RequestId, Status};
+use crate::request::{Flow, RequestId, Status};
 
-/// Longest lane that is spelled out in an index key. DynamoDB's keys end at 2,048 bytes; an ARN may fill that alone.
-const MAX_LANE: usize = 512;
+/// Longest flow that is spelled out in an index key. DynamoDB's keys end at 2,048 bytes; an ARN may fill that alone.
+const MAX_FLOW: usize = 512;
 /// Longest `sort`, as the port promises.
 const MAX_SORT: usize = 64;
 /// Between sort and id in a sort key: before every printable character, so that keys compare as their sorts do, also when one
@@ -80,18 +80,20 @@ fn key(list: &WorkList, shard: u32) -> String {
 /// What the partition keys of all shards of a list begin with, however many shards there are.
 pub fn key_prefix(list: &WorkList) -> String {
     match list {
-        WorkList::Ready(lane) => format!("ready#{}#", short(lane)),
+        WorkList::Ready(flow) => format!("ready#{}#", flow_key(flow)),
         WorkList::Deferred => "deferred#".to_owned(),
         WorkList::Held => "held#".to_owned(),
     }
 }
 
-fn short(lane: &Lane) -> String {
-    let lane = lane.as_str();
-    if lane.len() <= MAX_LANE {
-        return lane.to_owned();
+/// A flow's name in keys. Neither lanes nor tenants contain spaces.
+pub fn flow_key(flow: &Flow) -> String {
+    let class = if flow.urgent { "urgent" } else { "usual" };
+    let name = format!("{} {} {class} {}", flow.lane, flow.tenant, flow.use_case.as_deref().unwrap_or_default());
+    if name.len() <= MAX_FLOW {
+        return name;
     }
-    let hash = Sha256::digest(lane.as_bytes());
+    let hash = Sha256::digest(name.as_bytes());
     hash.iter().fold("sha256:".to_owned(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
@@ -105,6 +107,11 @@ pub fn sort_of(sort_key: &str) -> Option<&str> {
     sort_key.split_once(SEPARATOR).map(|(sort, _)| sort)
 }
 
+/// What lies right behind the sort key of this row: nothing lies between.
+pub fn lower_bound(sort: &str, id: &RequestId) -> String {
+    format!("{}\0", sort_key(sort, id))
+}
+
 /// What lies after all sort keys of `sort` and before those of all greater sorts.
 pub fn upper_bound(sort: &str) -> String {
     format!("{sort}{AFTER_SEPARATOR}")
@@ -113,7 +120,7 @@ pub fn upper_bound(sort: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::ModelId;
+    use crate::request::{Lane, ModelId, Tenant};
     use proptest::prelude::*;
 
     fn id(text: &str) -> RequestId {
@@ -127,6 +134,7 @@ mod tests {
             prop_assert_eq!(ka.cmp(&kb), a.cmp(&b).then(x.cmp(&y)));
             prop_assert_eq!(sort_of(&ka), Some(a.as_str()));
             prop_assert_eq!(ka <= upper_bound(&b), a <= b);
+            prop_assert_eq!(kb >= lower_bound(&a, &id(&x)), kb > ka);
         }
 
         #[test]
@@ -153,7 +161,8 @@ mod tests {
     fn long_lanes_fit_a_key_and_stay_apart() {
         let long = |end: &str| {
             let model = ModelId::new("m".repeat(2000) + end).unwrap();
-            key(&WorkList::Ready(Lane::new("default", "us-east-1", &model)), 0)
+            let lane = Lane::new("default", "us-east-1", &model);
+            key(&WorkList::Ready(Flow { lane, tenant: Tenant::default(), urgent: false, use_case: None }), 0)
         };
         assert!(long("a").len() < 1024);
         assert_ne!(long("a"), long("b"));

@@ -7,13 +7,12 @@ use crate::clock::Timestamp;
 use crate::ports::ledger::Patch;
 use crate::request::Status;
 use serde_json::{Value, json};
+use std::collections::HashSet;
 
 async fn ledger(replies: Vec<Reply>) -> (DynamoLedger, Server) {
     let server = Server::replying(replies).await;
     let clients = Clients::new(&emulator_config(&server.url, "us-east-1").unwrap());
     let ledger = DynamoLedger::new(clients.dynamodb, "t", 4, 30);
-    // Its write would only be in the way of the scripts.
-    ledger.remembered.lock().unwrap().insert(item::tests::row().request.lane);
     (ledger, server)
 }
 
@@ -67,6 +66,7 @@ fn claim() -> Transition {
         if_ticket: Some("t".to_owned()),
         if_claim: None,
         if_work: None,
+        if_updated_at: None,
         to: Status::Running,
         at: Timestamp(1_795_252_123_460),
         work: Some(Work { list: WorkList::Held, sort: "1".to_owned() }),
@@ -120,17 +120,23 @@ async fn refused_access_stays_and_says_what_to_look_for() {
 }
 
 #[tokio::test]
-async fn a_lane_is_remembered_before_its_first_row_and_once() {
+async fn an_entry_into_a_flow_is_noted_after_the_row_and_once_a_second() {
     let fine = || say(json(200, &json!({})));
-    let (ledger, server) = ledger(vec![fine(), fine(), fine()]).await;
-    ledger.remembered.lock().unwrap().clear();
-    for result in ledger.insert(vec![new_row()]).await.into_iter().chain(ledger.insert(vec![new_row()]).await) {
-        assert_eq!(result.unwrap(), Inserted::New);
+    let (ledger, server) = ledger((0..6).map(|_| fine()).collect()).await;
+    let entering = |millis: u64| {
+        let mut row = item::tests::row();
+        row.updated_at = Timestamp(row.updated_at.0 + millis);
+        let work = Work { list: WorkList::Ready(row.request.flow()), sort: "1".to_owned() };
+        (row, Some(work))
+    };
+    for millis in [0, 1, 999, 1_000] {
+        assert_eq!(ledger.insert(vec![entering(millis)]).await.remove(0).unwrap(), Inserted::New);
     }
     let script = server.script();
-    let targets: Vec<_> = script.asked.iter().map(|a| a.headers["x-amz-target"].to_str().unwrap().to_owned()).collect();
-    let targets: Vec<_> = targets.iter().map(|t| t.rsplit('.').next().unwrap()).collect();
-    assert_eq!(targets, ["UpdateItem", "PutItem", "PutItem"]);
+    let ids: Vec<_> =
+        script.asked.iter().map(|asked| asked.json()["Item"]["request_id"]["S"].as_str().unwrap().to_owned()).collect();
+    let flow = "flow#default:us-east-1:us.amazon.nova-lite-v1:0 default usual summaries";
+    assert_eq!(ids, ["r-1", flow, "r-1", "r-1", "r-1", flow]);
 }
 
 #[tokio::test]
@@ -154,7 +160,7 @@ async fn list_goes_on_behind_a_short_page() {
     };
     let (mut ledger, server) = ledger(vec![page(&["a", "b"], true), page(&[], true), page(&["c"], false)]).await;
     ledger.places = Places::new(1);
-    let items = ledger.list(&WorkList::Held, Some("1"), 10).await.unwrap();
+    let items = ledger.list(&WorkList::Held, Page::first(10).up_to("1")).await.unwrap();
     assert_eq!(items.iter().map(|i| i.id.as_str()).collect::<Vec<_>>(), ["a", "b", "c"]);
     let script = server.script();
     assert_eq!(script.asked[1].json()["ExclusiveStartKey"]["request_id"]["S"], "b");

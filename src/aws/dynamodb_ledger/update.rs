@@ -114,6 +114,7 @@ pub fn build(
         (item::QUEUED_AT, patch.queued_at),
         (item::STARTED_AT, patch.started_at),
         (item::NOT_BEFORE, patch.not_before),
+        (item::AT_RISK, patch.at_risk),
     ];
     for (name, at) in times {
         if let Some(at) = at {
@@ -125,6 +126,17 @@ pub fn build(
         let none = clauses.value("no_notes", AttributeValue::L(Vec::new()));
         let more = clauses.value(item::NOTES, AttributeValue::L(vec![item::note(note)]));
         clauses.set.push(format!("{name} = list_append(if_not_exists({name}, {none}), {more})"));
+    }
+    if let Some(request) = &patch.request {
+        for (name, value) in item::request_attributes(what, request)? {
+            match value {
+                Some(value) => clauses.set(name, value),
+                None => clauses.remove(name),
+            }
+        }
+    }
+    if let Some(verdict) = &patch.verdict {
+        clauses.set(item::VERDICT, item::json(what, verdict)?);
     }
     if let Some(outcome) = &patch.outcome {
         clauses.set(item::OUTCOME, item::json(what, outcome)?);
@@ -151,6 +163,9 @@ fn guards(clauses: &mut Clauses, transition: &Transition) {
         clauses.conditions.push(format!("begins_with({name}, {prefix})"));
         clauses.must_be(schema::INDEX_SORT, item::text(sort_key(&work.sort, &transition.id)));
     }
+    if let Some(at) = transition.if_updated_at {
+        clauses.must_be(item::UPDATED_AT, item::time(at));
+    }
 }
 
 #[cfg(test)]
@@ -158,7 +173,7 @@ mod tests {
     use super::*;
     use crate::clock::Timestamp;
     use crate::ports::ledger::{Patch, Work, WorkList};
-    use crate::request::{Note, RequestId, Status};
+    use crate::request::{Failure, Note, RequestId, Status, Verdict};
 
     fn transition(to: Status, set: Patch) -> Transition {
         Transition {
@@ -167,6 +182,7 @@ mod tests {
             if_ticket: Some("t".to_owned()),
             if_claim: None,
             if_work: Some(Work { list: WorkList::Deferred, sort: "5".to_owned() }),
+            if_updated_at: Some(Timestamp(8000)),
             to,
             at: Timestamp(9000),
             work: None,
@@ -186,6 +202,12 @@ mod tests {
             started_at: Some(Timestamp(2)),
             not_before: Some(Timestamp(3)),
             note: Some(Note { at: Timestamp(4), what: "x".to_owned() }),
+            request: Some(Box::new(item::tests::row().request)),
+            verdict: Some(Verdict {
+                status: Status::Cancelled,
+                failure: Failure { kind: "x".to_owned(), message: "y".to_owned(), retryable: true, field: None },
+            }),
+            at_risk: Some(Timestamp(5)),
             outcome: None,
         };
         let place = Place { list: "held#1".to_owned(), sort: "7\tr-1".to_owned() };

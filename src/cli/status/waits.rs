@@ -11,7 +11,7 @@ use crate::cli::place::Place;
 use crate::clock::Timestamp;
 use crate::pipeline::fleet::Role;
 use crate::pipeline::rank;
-use crate::ports::{PortResult, WorkList};
+use crate::ports::{Page, PortResult, WorkList};
 use crate::request::{Priority, Row, Status};
 
 /// Others ahead are counted up to this many.
@@ -66,14 +66,14 @@ impl Ahead {
         let (ledger, request) = (&place.ports.ledger, &row.request);
         let mut ahead = Self::default();
         if row.status == Status::Received {
-            let ready = WorkList::Ready(request.lane.clone());
-            let before = ledger.list(&ready, Some(&request.rank), COUNTED + 1).await?;
+            let ready = WorkList::Ready(request.flow());
+            let before = ledger.list(&ready, Page::first(COUNTED + 1).up_to(&request.rank)).await?;
             let others = before.iter().filter(|item| item.id != request.id).count();
             ahead.more = before.len() > COUNTED;
             ahead.backlog = others.min(COUNTED) as u64;
         }
-        let held = ledger.list(&WorkList::Held, None, COUNTED).await?;
-        let same_lane = held.iter().filter(|item| item.lane == request.lane && item.id != request.id);
+        let held = ledger.list(&WorkList::Held, Page::first(COUNTED)).await?;
+        let same_lane = held.iter().filter(|item| item.flow.lane == request.lane && item.id != request.id);
         // What is held stands before all of the backlog; among the held the rank decides.
         let before = same_lane.filter(|item| row.status == Status::Received || item.rank < request.rank);
         ahead.held = before.count() as u64;

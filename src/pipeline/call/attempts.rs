@@ -13,11 +13,11 @@ use crate::pipeline::hold::HoldMessage;
 use crate::pipeline::lifecycle::{self, Calls};
 use crate::pipeline::pace::{Ask, Paused, Permit, Settlement};
 use crate::pipeline::quotas::lane_limits;
-use crate::pipeline::rank;
 use crate::pipeline::record::Attempted;
+use crate::pipeline::{rank, verdict};
 use crate::ports::model::{CallError, CallErrorClass};
 use crate::ports::{Answer, Applied, Call, Severity};
-use crate::request::{Failure, Row, Status};
+use crate::request::{Failure, Row, Status, Verdict};
 use crate::retry::{self, Next};
 
 /// A claimed request on its way through its attempts.
@@ -48,11 +48,16 @@ impl Caller {
     pub(super) async fn see_through(&self, message: &HoldMessage, stop: &CancellationToken) -> End {
         let mut claimed: Option<Box<Claimed>> = None;
         let mut calls = Calls::default();
+        if message.decided {
+            return self.announce(message).await;
+        }
         loop {
+            // What was called before goes on before others of its class.
+            let rank = if claimed.is_some() { rank::first(&message.rank) } else { message.rank.clone() };
             let permit = tokio::select! {
                 biased;
                 () = stop.cancelled() => return self.step_down(claimed.as_deref(), calls).await,
-                permit = self.admit(message) => permit,
+                permit = self.admit(message, rank) => permit,
             };
             let mut permit = match permit {
                 Admission::Admitted(permit) => permit,
@@ -91,6 +96,10 @@ impl Caller {
                         () = stop.cancelled() => {}
                         () = tokio::time::sleep(delay) => {}
                     }
+                    if let Some(verdict) = self.verdict(&current.row).await {
+                        let attempted = Attempted { row: &current.row, claim: &current.claim, calls, latency };
+                        return self.end(attempted, verdict.status, verdict.failure).await;
+                    }
                 }
                 Next::Defer(delay) => {
                     return self.defer(current, calls, self.context.clock.now() + delay, error.to_string()).await;
@@ -110,13 +119,13 @@ impl Caller {
         }
     }
 
-    async fn admit(&self, message: &HoldMessage) -> Admission {
+    async fn admit(&self, message: &HoldMessage, rank: String) -> Admission {
         let model = self.context.catalog.admitted(&message.lane.model());
         let ask = Ask {
             lane: message.lane.clone(),
             limits: lane_limits(&model),
-            rank: message.rank.clone(),
-            urgent: rank::is_urgent(&message.rank),
+            urgent: rank::is_urgent(&rank),
+            rank,
             estimate: message.estimate,
             kind: message.use_case.clone(),
         };
@@ -168,6 +177,10 @@ impl Caller {
                 return Claiming::Over(End::Delete);
             }
         };
+        if let Some(Verdict { status, failure }) = row.verdict.clone() {
+            let attempted = Attempted { row: &row, claim: &claim, calls: Calls::default(), latency: None };
+            return Claiming::Over(self.end(attempted, status, failure).await);
+        }
         let lost = row.claims.saturating_sub(1);
         let failure = if lost >= lifecycle::MAX_LOST_CLAIMS {
             Failure {
@@ -193,6 +206,24 @@ impl Caller {
         };
         let attempted = Attempted { row: &row, claim: &claim, calls: Calls::default(), latency: None };
         Claiming::Over(self.end(attempted, Status::Failed, failure).await)
+    }
+
+    /// What was decided meanwhile about a request that is about to be called again.
+    async fn verdict(&self, row: &Row) -> Option<Verdict> {
+        let get = || self.ledger.get(&row.request.id);
+        retry::until_done(|e| self.context.recorder.port_failed(e), get).await?.verdict
+    }
+
+    /// Ends what was decided without a call.
+    async fn announce(&self, message: &HoldMessage) -> End {
+        match self.claim(message).await {
+            // Decided no more: whoever looks after it next sends it on its usual way.
+            Claiming::Got(current) => {
+                let now = self.context.clock.now();
+                self.defer(&current, Calls::default(), now, "it was not decided after all".to_owned()).await
+            }
+            Claiming::Over(end) => end,
+        }
     }
 
     async fn call(&self, current: &Claimed) -> Result<Answer, CallError> {
@@ -257,15 +288,9 @@ impl Caller {
                 Claiming::Over(end) => return end,
             },
         };
-        let deadline = message.deadline.unwrap_or_default();
-        let failure = Failure {
-            kind: "DeadlinePassed".to_owned(),
-            message: format!("the deadline {deadline} passed before a call could be started"),
-            retryable: true,
-            field: Some("deadline".to_owned()),
-        };
+        let Verdict { status, failure } = verdict::expired(message.deadline.unwrap_or_default());
         let attempted = Attempted { row: &current.row, claim: &current.claim, calls, latency: None };
-        self.end(attempted, Status::Expired, failure).await
+        self.end(attempted, status, failure).await
     }
 
     async fn defer(&self, current: &Claimed, calls: Calls, not_before: Timestamp, why: String) -> End {

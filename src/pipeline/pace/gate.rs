@@ -248,14 +248,14 @@ impl Gate {
         (state.in_flight, state.budget)
     }
 
-    /// Admits whoever may start, best rank first over all lanes; tells when to look again.
+    /// Admits whoever may start, urgent ones first over all lanes; tells when to look again.
     fn dispatch(&self) -> Option<Instant> {
         let now = Instant::now();
         let mut granted = Vec::new();
         let mut next: Option<Instant> = None;
         let mut state = self.0.lock_at(now);
         let state_ref = &mut *state;
-        let mut ready: Vec<(Place, Lane)> = Vec::new();
+        let mut ready: Vec<((bool, u64), Lane)> = Vec::new();
         for (name, lane) in &mut state_ref.lanes {
             note_readiness(name, lane, now, &mut ready, &mut next);
         }
@@ -288,10 +288,10 @@ fn note_readiness(
     name: &Lane,
     lane: &mut LaneState,
     now: Instant,
-    ready: &mut Vec<(Place, Lane)>,
+    ready: &mut Vec<((bool, u64), Lane)>,
     next: &mut Option<Instant>,
 ) {
-    let Some(head) = lane.head().cloned() else { return };
+    let Some(head) = lane.precedence() else { return };
     match lane.readiness(now) {
         Readiness::Now => ready.push((head, name.clone())),
         Readiness::At(at) => note_next(next, at),

@@ -36,6 +36,8 @@ const SINK_SECONDS: f64 = 10.0;
 /// The minute log leaves room for what the estimates of calls in flight may be off by, in standard deviations; urgent
 /// work may use all of it but one.
 const LOG_SIGMAS: f64 = 2.5;
+/// Of the tokens, while both wait, work that is not urgent gets at least this share.
+const SHARE_OF_THE_REST: f64 = 0.1;
 /// Waiters of a lane that is paused for longer than this are sent back to the backlog.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -97,6 +99,8 @@ pub struct LaneState {
     capacity: Capacity,
     /// What an urgent request is charged, on average.
     urgent_charge: f64,
+    /// Tokens that the rest must be let have before more urgent work.
+    owed_to_rest: f64,
     counters: Counters,
 }
 
@@ -120,6 +124,7 @@ impl LaneState {
             in_flight: 0,
             capacity: Capacity::default(),
             urgent_charge: 0.0,
+            owed_to_rest: 0.0,
             counters: Counters::default(),
         };
         lane.configure(limits, grant, now);
@@ -168,15 +173,39 @@ impl LaneState {
         std::mem::take(&mut self.waiting).into_values().map(|(waiter, _)| (waiter, paused)).collect()
     }
 
-    /// The place of the best-ranked waiter.
-    pub fn head(&self) -> Option<&Place> {
-        self.waiting.keys().next()
+    /// Where whoever is served next stands among the heads of all lanes: urgent before others, then by arrival here. Ranks of
+    /// one lane say nothing about another's.
+    pub fn precedence(&self) -> Option<(bool, u64)> {
+        let ((rank, arrival), (waiter, _)) = self.next()?;
+        let turn_of_rest = !waiter.ask.urgent && self.waiting.keys().next().is_some_and(|(first, _)| first != rank);
+        Some((!waiter.ask.urgent && !turn_of_rest, *arrival))
     }
 
-    /// Whether the best-ranked waiter may start now, but for the spacing of starts.
+    /// Whoever is served next: the best-ranked waiter, or the first that is not urgent when it is the turn of the rest.
+    fn next(&self) -> Option<(&Place, &(Waiter, f64))> {
+        let first = self.waiting.first_key_value()?;
+        if self.owed_to_rest <= 0.0 || !first.1.0.ask.urgent {
+            return Some(first);
+        }
+        // Ranks begin with their class.
+        let of_rest = self.waiting.range((String::from("1"), 0)..).next();
+        Some(of_rest.filter(|(_, (waiter, _))| self.owed_to_rest >= self.cost(&waiter.ask).1).unwrap_or(first))
+    }
+
+    /// Notes what is owed to the rest after somebody took `tokens` although the rest waits.
+    fn owe(&mut self, urgent: bool, tokens: f64) {
+        // Urgent waiters rank before the others, so the rest waits if the last one is of it.
+        let rest_waits = self.waiting.last_key_value().is_some_and(|(_, (waiter, _))| !waiter.ask.urgent);
+        self.owed_to_rest = match (rest_waits, urgent) {
+            (false, _) => 0.0,
+            (true, true) => self.owed_to_rest + tokens * SHARE_OF_THE_REST / (1.0 - SHARE_OF_THE_REST),
+            (true, false) => (self.owed_to_rest - tokens).max(0.0),
+        };
+    }
+
+    /// Whether whoever is next may start now, but for the spacing of starts.
     pub fn readiness(&mut self, now: Instant) -> Readiness {
-        let Some((ask, (reserve, charge))) = self.waiting.values().next().map(|(w, _)| (&w.ask, self.cost(&w.ask)))
-        else {
+        let Some((ask, (reserve, charge))) = self.next().map(|(_, (w, _))| (&w.ask, self.cost(&w.ask))) else {
             return Readiness::Blocked;
         };
         let urgent = ask.urgent;
@@ -217,16 +246,17 @@ impl LaneState {
 
     /// Takes a start from the spacing.
     pub fn try_start(&mut self, now: Instant) -> Result<(), Instant> {
-        let urgent = self.waiting.values().next().is_some_and(|(waiter, _)| waiter.ask.urgent);
+        let urgent = self.next().is_some_and(|(_, (waiter, _))| waiter.ask.urgent);
         let Some(spacing) = &mut self.spacing else { return Ok(()) };
         spacing.try_start(now).or_else(|at| if urgent && spacing.start_ahead() { Ok(()) } else { Err(at) })
     }
 
     /// Admits the head; call only after [`LaneState::readiness`] and [`LaneState::try_start`] agreed.
     pub fn admit_head(&mut self, now: Instant) -> Option<(Waiter, Hold)> {
-        let (_, (waiter, tokens)) = self.waiting.pop_first()?;
-        self.tokens_waiting -= tokens;
+        let place = self.next()?.0.clone();
+        let waiter = self.leave(&place)?;
         let (reserved, charged) = self.cost(&waiter.ask);
+        self.owe(waiter.ask.urgent, charged);
         let doubt = self.learned.input_variance(&waiter.ask.estimate);
         self.doubt += doubt;
         if waiter.ask.urgent {

@@ -34,7 +34,7 @@ fn used(input: u64, output: u64) -> Settlement {
 }
 
 #[tokio::test(start_paused = true)]
-async fn waiters_are_served_by_rank_over_all_lanes() {
+async fn waiters_are_served_by_rank_in_each_lane_and_urgent_ones_first_over_all() {
     let gate = Gate::alone(1);
     let order = Arc::new(Mutex::new(Vec::new()));
     let mut waiters = JoinSet::new();
@@ -49,7 +49,7 @@ async fn waiters_are_served_by_rank_over_all_lanes() {
     tokio::time::sleep(Duration::from_millis(1)).await;
     let _dispatcher = served(&gate);
     while waiters.join_next().await.is_some() {}
-    assert_eq!(*order.lock().unwrap(), ["0#9", "1#1", "1#2", "1#3"]);
+    assert_eq!(*order.lock().unwrap(), ["0#9", "1#3", "1#1", "1#2"]);
     assert_eq!(gate.load().0, 0);
 }
 

@@ -1,0 +1,178 @@
+//! Looking after what went astray, so that no row is ever stuck: whatever state a crash leaves, the request moves on.
+//!
+//! | left behind | noticed by | within |
+//! |---|---|---|
+//! | a queued row whose message was never sent | the next planner, as its term begins | a takeover |
+//! | the same, by a planner that lives | the row is overdue | `overdue_after` |
+//! | a message of a worker that was killed | SQS delivers it again | the visibility timeout |
+//! | a message received three times in vain | the dead-letter queue has grown | 2 s more |
+//! | a deferral that is over | its place in the list of deferrals | a round |
+//! | a final row whose result was not sent | its message, delivered again, or found dead | as above |
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Planner, Term, first_error};
+use crate::clock::Timestamp;
+use crate::pipeline::alerter::{After, News};
+use crate::pipeline::hold::HoldMessage;
+use crate::pipeline::lifecycle;
+use crate::ports::{Applied, Page, PortResult, Severity, Work, WorkList};
+use crate::request::{Row, Status, Verdict};
+
+/// Deferrals that end, and overdue rows, looked at per round.
+pub(super) const SWEEP: usize = 500;
+/// How long between looks at the dead-letter queue.
+const DEAD_LETTER_LOOK: Duration = Duration::from_secs(2);
+/// Dead letters looked at in one pass.
+const DEAD_LETTERS: usize = 1_000;
+/// A running call whose worker is alive is looked at again after this.
+const STILL_RUNNING: Duration = Duration::from_mins(1);
+
+impl Planner {
+    /// A predecessor may have died between a row and its message: every queued row gets a new message. Messages of
+    /// the old tickets, if there are any, are stale and disappear when they are received.
+    pub(super) async fn reissue_all(&self) -> PortResult<()> {
+        let now = self.context.clock.now();
+        let overdue = now + self.settings.overdue_after;
+        let held = self.ledger.list(&WorkList::Held, Page::first(self.capacity() + SWEEP)).await?;
+        let transitions =
+            held.into_iter().map(|item| lifecycle::reissue(item.id, &lifecycle::token(), overdue, now)).collect();
+        let rows = self.ledger.apply(transitions).await.into_iter().filter_map(|applied| match applied {
+            Ok(Applied::Done(row)) => Some((*row, None)),
+            _ => None,
+        });
+        self.send(rows.collect(), overdue).await;
+        Ok(())
+    }
+
+    pub(super) async fn resume_deferred(&self) -> PortResult<()> {
+        let now = self.context.clock.now();
+        let due = self.ledger.list(&WorkList::Deferred, Page::first(SWEEP).up_to(&Work::time_key(now))).await?;
+        let transitions: Vec<_> = due
+            .into_iter()
+            .map(|item| {
+                let from = Work { list: WorkList::Deferred, sort: item.sort };
+                lifecycle::resume(item.id, from, item.flow, &item.rank, now)
+            })
+            .collect();
+        if !transitions.is_empty() {
+            first_error(self.ledger.apply(transitions).await)?;
+        }
+        Ok(())
+    }
+
+    /// Rows that were held for too long: their message is lost, or their worker.
+    pub(super) async fn sweep_overdue(&self) -> PortResult<()> {
+        let now = self.context.clock.now();
+        for item in self.ledger.list(&WorkList::Held, Page::first(SWEEP).up_to(&Work::time_key(now))).await? {
+            if let Some(row) = self.ledger.get(&item.id).await? {
+                self.look_after(&row, "it was held for too long", now).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// SQS moved messages to the dead-letter queue after three receives. Their requests go back into line under a new
+    /// ticket; those that took three workers down are failed by the next claim. Messages of such poison stay in the
+    /// dead-letter queue for people to look at, the others go; a pass is made only when the queue has grown.
+    pub(super) async fn look_at_dead_letters(&self, term: &mut Term) -> PortResult<()> {
+        if term.dead_letter_look.is_some_and(|last| last.elapsed() < DEAD_LETTER_LOOK) {
+            return Ok(());
+        }
+        term.dead_letter_look = Some(Instant::now());
+        let visible = self.dead.depth().await?.visible;
+        if visible <= term.dead_letters {
+            term.dead_letters = visible;
+            return Ok(());
+        }
+        let (mut kept, mut settled) = (Vec::new(), Vec::new());
+        while kept.len() + settled.len() < DEAD_LETTERS {
+            let deliveries = self.dead.receive(10, Duration::ZERO).await?;
+            if deliveries.is_empty() {
+                break;
+            }
+            for delivery in deliveries {
+                let poison = self.is_poison(&delivery.body).await?;
+                if poison { kept.push(delivery.receipt) } else { settled.push(delivery.receipt) }
+            }
+        }
+        term.dead_letters = kept.len() as u64;
+        if !settled.is_empty() {
+            first_error(self.dead.delete(settled).await)?;
+        }
+        if !kept.is_empty() {
+            self.context.recorder.alerter().tell(News {
+                key: "dead-letters".to_owned(),
+                severity: Severity::Critical,
+                after: After::First,
+                subject: format!("smoother: {} message(s) in the dead-letter queue", kept.len()),
+                body: format!(
+                    "{} holds {} message(s) that no worker could bring to an end; their requests are FAILED with the reason.\n\
+                     Likely causes: a request that exhausts the worker's memory, a worker that is killed again and again.\n\
+                     Look: smoother status <request id>, and the worker's log around the time it stopped.",
+                    self.dead.name(),
+                    kept.len()
+                ),
+            });
+            first_error(self.dead.extend(kept, Duration::ZERO).await)?;
+        }
+        Ok(())
+    }
+
+    async fn is_poison(&self, body: &str) -> PortResult<bool> {
+        // What is not ours stays for people to look at.
+        let Ok(message) = serde_json::from_str::<HoldMessage>(body) else { return Ok(true) };
+        let Some(row) = self.ledger.get(&message.request_id).await? else { return Ok(false) };
+        let stale = row.ticket.as_deref() != Some(&message.ticket);
+        let poison = match &row.outcome {
+            Some(outcome) => outcome.error.as_ref().is_some_and(|e| e.kind == lifecycle::POISON),
+            None => row.claims >= lifecycle::MAX_LOST_CLAIMS,
+        };
+        if stale {
+            return Ok(poison);
+        }
+        if row.status.is_terminal() {
+            // Finished under this very message, but killed, and then received in vain, before all was told.
+            self.context.recorder.publish(&row).await;
+        } else {
+            let now = self.context.clock.now();
+            self.look_after(&row, "its message was received three times without an end", now).await;
+        }
+        Ok(poison)
+    }
+
+    /// Ends a request without a call: see [`lifecycle::condemn`].
+    pub(super) async fn condemn(&self, row: &Row, verdict: Verdict, why: String) {
+        let now = self.context.clock.now();
+        let Some(transition) = lifecycle::condemn(row, verdict, why, now) else { return };
+        if let Applied::Done(row) = self.context.recorder.apply(transition).await
+            && row.status == Status::Queued
+        {
+            self.look_after(&row, "it was decided without a call", now).await;
+        }
+    }
+
+    /// Moves a held row on: what is decided goes to a worker that writes its end, a call that still runs is left alone for a while, anything else goes back into line. The
+    /// claim that follows decides whether it is tried again or has taken too many workers down.
+    async fn look_after(&self, row: &Row, why: &str, now: Timestamp) {
+        if row.status == Status::Queued && row.verdict.is_some() {
+            let overdue = now + self.settings.overdue_after;
+            let id = row.request.id.clone();
+            let reissued = lifecycle::reissue(id, &lifecycle::token(), overdue, now);
+            if let Applied::Done(row) = self.context.recorder.apply(reissued).await {
+                self.send(vec![(*row, None)], overdue).await;
+            }
+            return;
+        }
+        let alive = row.worker.as_deref().is_some_and(|worker| self.context.fleet.is_alive(worker));
+        let transition = match row.status {
+            Status::Running if alive => lifecycle::extend(row, STILL_RUNNING, now),
+            Status::Queued | Status::Running => lifecycle::requeue(row, why, now),
+            _ => return,
+        };
+        tracing::info!(request_id = %row.request.id, status = %row.status, lost_claims = row.claims, why, "looking after a held request");
+        self.context.recorder.apply(transition).await;
+    }
+}
