@@ -1,5 +1,6 @@
 //! `smoother status`: the fleet at a glance, or the whole story of one request.
 
+mod ahead;
 mod lanes;
 mod overview;
 mod page;

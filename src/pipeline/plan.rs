@@ -10,6 +10,7 @@
 //!    └──────────── tend: what is overdue, deferred, dead, decided ◄───────────────────────────┘
 //! ```
 
+mod at_risk;
 mod choose;
 mod held;
 mod lines;
@@ -36,9 +37,10 @@ use super::record::Recorder;
 use super::tally::Tally;
 use super::{lifecycle, rank, verdict};
 use crate::clock::{Clock, Timestamp};
+use crate::config::Config;
 use crate::models::Catalog;
 use crate::ports::{Ledger, PortResult, Ports, Queue};
-use crate::request::Row;
+use crate::request::{Row, Tenant};
 
 /// Between two plans: bounds what a flood of arrivals costs, and is short beside a call.
 const GATHER: Duration = Duration::from_millis(50);
@@ -96,6 +98,7 @@ struct Term {
     held: Held,
     shares: Shares,
     rates: Rates,
+    watch: at_risk::Watch,
 }
 
 impl Planner {
@@ -139,7 +142,8 @@ impl Planner {
         self.sweep_overdue().await?;
         self.look_at_dead_letters(term).await?;
         self.top_up(term).await?;
-        self.expire(term).await
+        self.expire(term).await?;
+        self.watch_deadlines(term).await
     }
 
     /// Ends what is past its deadline, whatever its lane and its tenant wait for.
@@ -189,6 +193,12 @@ impl Planner {
     fn capacity(&self) -> usize {
         self.settings.queue_depth_threshold + self.settings.max_concurrent as usize
     }
+}
+
+/// A tenant's part of a lane relative to others, as configured.
+#[must_use]
+pub fn weight(_config: &Config, _tenant: &Tenant) -> f64 {
+    Allowance::default().weight
 }
 
 fn first_error<T>(results: Vec<PortResult<T>>) -> PortResult<()> {

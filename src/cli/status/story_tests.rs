@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use super::super::ahead::{Ahead, Other};
 use super::super::overview::Crew;
 use super::super::overview::fixture::{LANE, NOW, members};
 use super::super::request::{Event, Stored};
-use super::super::waits::{Ahead, explain};
+use super::super::waits::explain;
 use super::*;
 use crate::clock::Timestamp;
 use crate::pipeline::lifecycle;
@@ -50,13 +51,15 @@ fn crew() -> Crew {
 
 fn shown(row: &Row, crew: &Crew, ahead: Ahead) -> String {
     let mut story = Story::of(row, NOW);
-    story.waits = Some(explain(row, crew, ahead, NOW));
+    story.waits = Some(explain(row, crew, &ahead, NOW));
     page(&story, true, Paint::none())
 }
 
 #[test]
 fn a_request_in_the_backlog_says_who_goes_first_and_when_it_should_run() {
-    let ahead = Ahead { backlog: 100, more: false, held: 50 };
+    let other = |requests, weight| Other { requests, weight };
+    let others = [(Tenant::new("b").unwrap(), other(1_000, 2.0)), (Tenant::new("c").unwrap(), other(50, 1.0))].into();
+    let ahead = Ahead { own: 100, urgent: 3, others, weight: 1.0, more: false, held: 50 };
     assert_eq!(
         shown(&row(Status::Received), &crew(), ahead),
         "\
@@ -84,11 +87,11 @@ Where it stands
 
 #[test]
 fn what_cannot_be_known_is_not_guessed() {
-    let more = shown(&row(Status::Received), &crew(), Ahead { backlog: 1000, more: true, held: 0 });
+    let more = shown(&row(Status::Received), &crew(), Ahead { own: 1000, more: true, weight: 1.0, ..Ahead::default() });
     assert!(more.contains("behind more than 1,000 requests"), "{more}");
     assert!(more.contains("Should run unknown"), "{more}");
     let nobody = Crew::of(&members()[..1], Some("worker-3".to_owned()), NOW);
-    let idle = shown(&row(Status::Received), &nobody, Ahead { backlog: 1, more: false, held: 0 });
+    let idle = shown(&row(Status::Received), &nobody, Ahead { own: 1, weight: 1.0, ..Ahead::default() });
     for words in [
         "no worker that calls Bedrock is alive: start one with smoother run",
         "nobody plans, so nothing leaves the backlog: no worker has that role",

@@ -1,6 +1,7 @@
 //! Choosing who goes to the hold queue next.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use super::shares::{Class, Head};
 use super::tenants::Allowance;
@@ -36,7 +37,7 @@ impl Planner {
         let capacity = self.capacity();
         let listed = self.ledger.list(&WorkList::Held, Page::first(capacity + SWEEP)).await?;
         term.held.observe(listed, self.ledger.list_lag());
-        term.shares.observe(|id| term.held.contains(id), &self.context.fleet.in_flight());
+        term.shares.observe(|id| term.held.contains(id), &self.context.fleet.lane_uses());
         if term.held.len() >= capacity {
             return Ok(());
         }
@@ -190,7 +191,7 @@ impl Planner {
     }
 
     /// What a request takes of its lane, in seconds: of the tokens a minute or of the requests a minute, whatever is more.
-    fn seconds(&self, item: &WorkItem) -> f64 {
+    pub(super) fn seconds(&self, item: &WorkItem) -> f64 {
         let quota = self.context.catalog.admitted(&item.flow.lane.model()).quota;
         let tokens = (item.estimate.input_tokens + item.estimate.max_output_tokens) as f64;
         let by_tokens = tokens / quota.tokens_per_minute.max(1.0);
@@ -198,11 +199,14 @@ impl Planner {
         60.0 * by_tokens.max(by_requests)
     }
 
+    pub(super) fn average_call(&self) -> Duration {
+        self.context.tally.average_call().unwrap_or(self.settings.average_duration)
+    }
+
     /// What a lane can start within the window; with several lanes never all there is.
     fn lane_cap(&self, lane: &Lane, several: bool, capacity: usize) -> usize {
         let quota = self.context.catalog.admitted(&lane.model()).quota;
-        let average =
-            self.context.tally.average_call().unwrap_or(self.settings.average_duration).as_secs_f64().max(0.01);
+        let average = self.average_call().as_secs_f64().max(0.01);
         let by_concurrency = f64::from(self.settings.max_concurrent) * 60.0 / average;
         let per_minute = quota.requests_per_minute.map_or(by_concurrency, |rpm| rpm.min(by_concurrency));
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
