@@ -133,6 +133,7 @@ impl Rig {
             drain_grace: Duration::from_secs(25),
             inline_limit: 200_000,
             until_idle: true,
+            budgets: smoother::pipeline::spend::Limits::default(),
             alerts: alerter::Settings {
                 threshold: 5,
                 period: Duration::from_mins(1),
