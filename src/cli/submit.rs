@@ -64,7 +64,7 @@ impl Args {
 
 pub async fn submit(args: Args) -> Done {
     if args.dry_run {
-        return dry_run::dry_run(&args).await;
+        return Box::pin(dry_run::dry_run(&args)).await;
     }
     let place = args.place.open().await?;
     let source = args.source();

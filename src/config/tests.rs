@@ -163,14 +163,14 @@ fn models_and_use_cases_are_tables() {
 
 #[test]
 fn tenants_have_defaults_and_what_is_set() {
-    let file = r#"
+    let file = r"
         usd_per_month = 1000
         [tenants.acme]
         weight = 4
         usd_per_day = 12.5
         budget_policy = 'reject'
         [tenants.'team:7']
-    "#;
+    ";
     let config = load(file, &[], &[("tenants.acme.weight", "2"), ("tenants.other.max_in_flight", "3")]).unwrap().config;
     let tenant = |name: &str| config.tenant(&Tenant::new(name).unwrap());
     let acme = TenantSettings {

@@ -233,21 +233,20 @@ async fn a_register_stays_small_and_keeps_those_who_have_a_budget() {
         spend.add(tenant, 0.002, now - Duration::from_hours(24));
     }
     spend.flush().await.unwrap();
-    let spent = spent(&*registers).await.unwrap();
-    assert!(budgeted.iter().all(|tenant| spent.of("2026-11-21", tenant) == Usd::of(0.001)));
-    assert!(budgeted.iter().all(|tenant| spent.of("2026-11", tenant) == Usd::of(0.003)));
-    assert_eq!(spent.of("2026-11-21", &tenant(&format!("other-{:0>100}", 2_999))), Usd::of(2_999.0), "the largest");
-    assert_eq!(spent.of("2026-11-21", &tenant(&format!("other-{:0>100}", 1))), Usd::default());
-    assert_eq!(spent.total("2026-11"), Usd::of(2_999.0 * 1_500.0) + Usd::of(0.15));
-    assert_eq!(spent.total("2026-11-20"), Usd::of(0.1));
+    let sums = spent(&*registers).await.unwrap();
+    assert!(budgeted.iter().all(|tenant| sums.of("2026-11-21", tenant) == Usd::of(0.001)));
+    assert!(budgeted.iter().all(|tenant| sums.of("2026-11", tenant) == Usd::of(0.003)));
+    assert_eq!(sums.of("2026-11-21", &tenant(&format!("other-{:0>100}", 2_999))), Usd::of(2_999.0), "the largest");
+    assert_eq!(sums.of("2026-11-21", &tenant(&format!("other-{:0>100}", 1))), Usd::default());
+    assert_eq!(sums.total("2026-11"), Usd::of(2_999.0 * 1_500.0) + Usd::of(0.15));
+    assert_eq!(sums.total("2026-11-20"), Usd::of(0.1));
 
     let all: BTreeSet<Tenant> = (0..3_000).map(|n| tenant(&format!("b-{n:0>120}"))).collect();
     let ports: Arc<dyn Registers> = registers.clone();
     let spend = Spend::new(ports, "b", Clock::anchored(now), all.clone());
-    all.iter().for_each(|tenant| spend.add(tenant, 1.0, now));
+    for tenant in &all {
+        spend.add(tenant, 1.0, now);
+    }
     spend.flush().await.unwrap();
-    assert_eq!(
-        super::spent(&*registers).await.unwrap().total("2026-11-21"),
-        Usd::of(2_999.0 * 1_500.0) + Usd::of(3_000.05)
-    );
+    assert_eq!(spent(&*registers).await.unwrap().total("2026-11-21"), Usd::of(2_999.0 * 1_500.0) + Usd::of(3_000.05));
 }

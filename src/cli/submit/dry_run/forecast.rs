@@ -54,7 +54,7 @@ pub struct Eta {
 pub struct Lanes {
     call_seconds: f64,
     slots: f64,
-    lanes: BTreeMap<Lane, Load>,
+    loads: BTreeMap<Lane, Load>,
 }
 
 struct Load {
@@ -72,7 +72,7 @@ impl Lanes {
         Self {
             call_seconds: config.average_request_duration.as_secs_f64(),
             slots: f64::from(config.max_concurrent_executions),
-            lanes: BTreeMap::new(),
+            loads: BTreeMap::new(),
         }
     }
 
@@ -95,7 +95,7 @@ impl Lanes {
     }
 
     fn load(&mut self, lane: &Lane, catalog: &Catalog, model: &ModelId) -> &mut Load {
-        self.lanes.entry(lane.clone()).or_insert_with(|| Load {
+        self.loads.entry(lane.clone()).or_insert_with(|| Load {
             spec: catalog.admitted(model),
             requests_source: catalog.quotas(model).requests_per_minute.map_or("", |quota| word(quota.origin)),
             requests: 0.0,
@@ -108,15 +108,15 @@ impl Lanes {
 
     /// When each is done.
     pub fn etas(&self) -> BTreeMap<Lane, Eta> {
-        let alone: Vec<Eta> = self.lanes.values().map(|load| load.alone(self.call_seconds, self.slots)).collect();
+        let alone: Vec<Eta> = self.loads.values().map(|load| load.alone(self.call_seconds, self.slots)).collect();
         let wanted: Vec<(f64, f64)> = self
-            .lanes
+            .loads
             .values()
             .zip(&alone)
             .map(|(load, eta)| (load.requests * self.call_seconds, eta.done_seconds.max(self.call_seconds)))
             .collect();
         let together = share(&wanted, self.slots);
-        let etas = self.lanes.keys().cloned().zip(alone.into_iter().zip(together));
+        let etas = self.loads.keys().cloned().zip(alone.into_iter().zip(together));
         etas.map(|(lane, (eta, together))| {
             if together <= eta.done_seconds * 1.01 {
                 return (lane, eta);
