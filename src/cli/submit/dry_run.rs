@@ -24,7 +24,7 @@ use crate::cli::{Done, Error, print, say};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{BudgetPolicy, Config};
 use crate::models::{Catalog, QuotaOrigin};
-use crate::pipeline::spend::{Budgets, Limits, Reserved};
+use crate::pipeline::spend::{Budgets, Limits, Reserved, Usd};
 use crate::request::Tenant;
 
 /// As JSON these names are stable. Dollars are `null` where a price is not known.
@@ -81,7 +81,7 @@ struct Amounts {
 
 impl Amounts {
     fn of(sum: &Sum) -> Self {
-        let known = |usd: f64| (sum.unpriced == 0 && sum.requests > 0).then_some(usd);
+        let known = |usd: f64| (sum.unpriced == 0 && sum.requests > 0).then(|| Usd::of(usd).dollars());
         Self {
             requests: sum.requests,
             unpriced: sum.unpriced,
