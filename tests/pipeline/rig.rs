@@ -12,6 +12,7 @@ use smoother::config::{Config, Sources};
 use smoother::local::{self, Local};
 use smoother::models::Catalog;
 use smoother::pipeline::fleet::Role;
+use smoother::pipeline::spend::{Limits, Usd, spent};
 use smoother::pipeline::{alerter, call, ingest, plan};
 use smoother::ports::model::{CallError, CallErrorClass};
 use smoother::ports::{Answer, Call, Model, Outgoing};
@@ -133,6 +134,7 @@ impl Rig {
             drain_grace: Duration::from_secs(25),
             inline_limit: 200_000,
             until_idle: true,
+            budgets: Limits::of(&config),
             alerts: alerter::Settings {
                 threshold: 5,
                 period: Duration::from_mins(1),
@@ -193,6 +195,11 @@ impl Rig {
             }
             self.local.ports.results.delete(deliveries.into_iter().map(|d| d.receipt).collect()).await;
         }
+    }
+
+    /// What the workers say they spent in the month of the start.
+    pub async fn spent(&self) -> Usd {
+        spent(&*self.local.ports.registers).await.unwrap().total(&START.month())
     }
 
     /// Report rows of the days around the start, by request id.
