@@ -137,7 +137,8 @@ pub fn worker_settings(place: &Place, roles: BTreeSet<Role>, until_idle: bool) -
             max_concurrent: config.max_concurrent_executions,
             interval: config.plan_interval,
             overdue_after: (2 * window).max(OVERDUE_AT_LEAST),
-            tenants: plan::Allowances::default(),
+            tenants: plan::allowances(config),
+            budgets: spend::Limits::of(config),
         },
         call: call::Settings {
             worker,

@@ -155,6 +155,19 @@ impl Catalog {
         lookup(quota_id(id.as_str())).is_some_and(|entry| entry.embeds)
     }
 
+    /// Whether a cheaper model may stand in for this one at all, for this use case or none.
+    #[must_use]
+    pub fn has_stand_in(&self, model: &ModelId, use_case: Option<&str>) -> bool {
+        self.stand_in(model, use_case).is_some()
+    }
+
+    fn stand_in(&self, model: &ModelId, use_case: Option<&str>) -> Option<&String> {
+        let of_use_case = use_case.and_then(|name| self.config.use_cases.get(name)?.downgrade_to.as_ref());
+        let by_quota_id = || self.config.models.get(&ModelId::new(quota_id(model.as_str())).ok()?);
+        let of_model = || self.config.models.get(model).or_else(by_quota_id)?.downgrade_to.as_ref();
+        of_use_case.or_else(of_model)
+    }
+
     /// The cheaper model that may stand in for a request's, one step down: what its use case names, else what its model names. `None`
     /// for a native body, which fits no other model; where nothing (or nothing cheaper) is configured, so also once it stands in; and
     /// where the stand-in does not take the request: its answer may be longer than that model makes, or exceed its quota.
@@ -163,11 +176,8 @@ impl Catalog {
         if request.operation != Operation::Converse {
             return None;
         }
-        let of_use_case =
-            request.use_case.as_ref().and_then(|name| self.config.use_cases.get(name)?.downgrade_to.as_ref());
-        let by_quota_id = || self.config.models.get(&ModelId::new(quota_id(request.model_id.as_str())).ok()?);
-        let of_model = || self.config.models.get(&request.model_id).or_else(by_quota_id)?.downgrade_to.as_ref();
-        let cheaper = self.spec(&ModelId::new(of_use_case.or_else(of_model)?.as_str()).ok()?).ok()?;
+        let stand_in = self.stand_in(&request.model_id, request.use_case.as_deref())?;
+        let cheaper = self.spec(&ModelId::new(stand_in.as_str()).ok()?).ok()?;
         let is_cheaper = cheaper.prices?.is_below(&self.admitted(&request.model_id).prices?);
         // Whether the length was set or is the model's own is not known any more; set too high it would be refused.
         let takes =

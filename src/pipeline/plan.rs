@@ -14,6 +14,7 @@ mod at_risk;
 mod choose;
 mod held;
 mod lines;
+mod money;
 mod shares;
 mod tenants;
 mod tend;
@@ -27,20 +28,20 @@ use tokio_util::sync::CancellationToken;
 
 use self::held::Held;
 use self::lines::Lines;
+use self::money::Money;
 use self::shares::Shares;
 use self::tenants::Rates;
-pub use self::tenants::{Allowance, Allowances};
+pub use self::tenants::{Allowance, Allowances, allowances};
 use self::tend::SWEEP;
 use super::fleet::Fleet;
 use super::hold::HoldMessage;
 use super::record::Recorder;
 use super::tally::Tally;
-use super::{lifecycle, rank, verdict};
+use super::{lifecycle, rank, spend, verdict};
 use crate::clock::{Clock, Timestamp};
-use crate::config::Config;
 use crate::models::Catalog;
-use crate::ports::{Ledger, PortResult, Ports, Queue};
-use crate::request::{Row, Tenant};
+use crate::ports::{Ledger, PortResult, Ports, Queue, Registers};
+use crate::request::Row;
 
 /// Between two plans: bounds what a flood of arrivals costs, and is short beside a call.
 const GATHER: Duration = Duration::from_millis(50);
@@ -61,6 +62,8 @@ pub struct Settings {
     pub overdue_after: Duration,
     /// The tenants that are not like the others.
     pub tenants: Allowances,
+    /// What may be spent.
+    pub budgets: spend::Limits,
 }
 
 /// The neighbours of [`Planner`].
@@ -84,6 +87,7 @@ pub struct Planner {
     ledger: Arc<dyn Ledger>,
     hold: Arc<dyn Queue>,
     dead: Arc<dyn Queue>,
+    registers: Arc<dyn Registers>,
     context: Context,
     settings: Settings,
 }
@@ -99,6 +103,7 @@ struct Term {
     shares: Shares,
     rates: Rates,
     watch: at_risk::Watch,
+    money: Money,
 }
 
 impl Planner {
@@ -106,7 +111,7 @@ impl Planner {
     #[must_use]
     pub fn new(ports: &Ports, context: Context, settings: Settings) -> Self {
         let (ledger, hold, dead) = (Arc::clone(&ports.ledger), Arc::clone(&ports.hold), Arc::clone(&ports.dead));
-        Self { ledger, hold, dead, context, settings }
+        Self { ledger, hold, dead, registers: Arc::clone(&ports.registers), context, settings }
     }
 
     /// Plans until `stop`, whenever this replica leads: all of it at every interval, and between those, when it is woken,
@@ -136,7 +141,8 @@ impl Planner {
         };
         if term.number != Some(number) {
             self.reissue_all().await?;
-            *term = Term { number: Some(number), ..Term::default() };
+            let money = Money::new(spend::Budgets::new(self.settings.budgets.clone()));
+            *term = Term { number: Some(number), money, ..Term::default() };
         }
         self.resume_deferred().await?;
         self.sweep_overdue().await?;
@@ -193,12 +199,6 @@ impl Planner {
     fn capacity(&self) -> usize {
         self.settings.queue_depth_threshold + self.settings.max_concurrent as usize
     }
-}
-
-/// A tenant's part of a lane relative to others, as configured.
-#[must_use]
-pub fn weight(_config: &Config, _tenant: &Tenant) -> f64 {
-    Allowance::default().weight
 }
 
 fn first_error<T>(results: Vec<PortResult<T>>) -> PortResult<()> {

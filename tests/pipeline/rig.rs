@@ -155,7 +155,8 @@ impl Rig {
                 max_concurrent: 4,
                 interval: Duration::from_secs(1),
                 overdue_after: Duration::from_mins(10),
-                tenants: plan::Allowances::default(),
+                tenants: plan::allowances(&config),
+                budgets: Limits::of(&config),
             },
             call: call::Settings {
                 worker: name.to_owned(),

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use crate::cli::place::Place;
-use crate::pipeline::plan::weight;
 use crate::ports::{Ledger, Page, PortResult, WorkList};
 use crate::request::{Flow, Lane, Request, Row, Status, Tenant};
 
@@ -42,7 +41,7 @@ impl Ahead {
     /// Counts what goes before a request that waits.
     pub async fn count(place: &Place, row: &Row) -> PortResult<Self> {
         let (ledger, request) = (&*place.ports.ledger, &row.request);
-        let weight = |tenant: &Tenant| weight(&place.config, tenant);
+        let weight = |tenant: &Tenant| place.config.tenant(tenant).weight;
         let mut ahead = Self { weight: weight(&request.tenant), ..Self::default() };
         if row.status == Status::Received {
             let flows = of_lane(ledger, &request.lane).await?;

@@ -29,6 +29,7 @@ fn row(status: Status) -> Row {
         content_hash: String::new(),
         message_id: "m".to_owned(),
         model_id: model,
+        downgraded_from: None,
         use_case: None,
         lane,
         tenant: Tenant::default(),

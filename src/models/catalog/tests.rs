@@ -212,6 +212,7 @@ fn a_stand_in_serves_what_it_can_and_what_it_was_named_for() {
     let (pro, micro) = ("amazon.nova-pro-v1:0", "amazon.nova-micro-v1:0");
     let request = |model: &str, use_case: Option<&str>, most: u64| Request {
         model_id: ModelId::new(model).unwrap(),
+        downgraded_from: None,
         use_case: use_case.map(str::to_owned),
         estimate: Estimate { input_tokens: 100, max_output_tokens: most },
         id: RequestId::new("r").unwrap(),

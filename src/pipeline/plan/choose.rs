@@ -36,14 +36,17 @@ impl Planner {
     pub(super) async fn top_up(&self, term: &mut Term) -> PortResult<()> {
         let capacity = self.capacity();
         let listed = self.ledger.list(&WorkList::Held, Page::first(capacity + SWEEP)).await?;
+        listed.iter().for_each(|item| self.reserve(&mut term.money, item));
         term.held.observe(listed, self.ledger.list_lag());
         term.shares.observe(|id| term.held.contains(id), &self.context.fleet.lane_uses());
+        term.money.observe(|id| term.held.contains(id), self.context.clock.now());
         if term.held.len() >= capacity {
             return Ok(());
         }
         term.lines.discover(&*self.ledger, self.context.clock.now()).await?;
         loop {
             term.lines.read(&*self.ledger, |id| term.held.contains(id)).await?;
+            self.keep_budgets(term).await?;
             let chosen = self.choose(term, capacity);
             if chosen.is_empty() {
                 return Ok(());
@@ -96,10 +99,9 @@ impl Planner {
             };
             term.rates.take(&flow.tenant, &allowance);
             term.held.add(&item, class == Class::Urgent);
-            if !may_go(term, &flow.tenant, &allowance) {
-                open.iter_mut().for_each(|lane| lane.next = None);
-            }
-            if free - 1 == kept {
+            self.reserve(&mut term.money, &item);
+            let changed = !may_go(term, &flow.tenant, &allowance) || !term.money.budgets.is_empty();
+            if changed || free - 1 == kept {
                 open.iter_mut().for_each(|lane| lane.next = None);
             }
             chosen.push(Chosen { item, rank });
@@ -131,7 +133,7 @@ impl Planner {
         for flow in &lane.flows {
             let Some(item) = term.lines.head(flow) else { continue };
             let allowance = self.allowance(&flow.tenant);
-            if !may_go(term, &flow.tenant, &allowance) {
+            if !may_go(term, &flow.tenant, &allowance) || !self.can_be_paid(&term.money, item) {
                 continue;
             }
             let head = Head { item, weight: allowance.weight };

@@ -17,7 +17,7 @@ use crate::request::{Failure, Tenant};
 const BUDGET_EXCEEDED: &str = "BudgetExceeded";
 
 /// How long a budget is for, in UTC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Period {
     /// From midnight to midnight.
@@ -44,7 +44,7 @@ impl Period {
 }
 
 /// Which budget: its tenant, `None` for that of all together, and how long it is for.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Which {
     /// Whose; `None` for all tenants together.
     pub tenant: Option<Tenant>,

@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::models::{Catalog, expected_output};
 use crate::pipeline::fleet::Fleet;
 use crate::pipeline::spend::{self, Account};
-use crate::ports::{PortResult, Ports, WorkItem, WorkList};
+use crate::ports::{Page, PortResult, Ports, WorkItem, WorkList};
 use crate::request::{Estimate, Lane};
 
 /// Nobody waits longer than this for what is not needed.
@@ -130,8 +130,8 @@ impl Surroundings {
         self.learned.retain(|_, learned| learned.answered > 0);
         let items = in_line(ports, &mut self.backlog).await?;
         for item in items {
-            let learned = self.learned.get(item.lane.as_str()).and_then(|l| l.output(None));
-            self.backlog.lanes.entry(item.lane).or_default().add(item.estimate, learned);
+            let learned = self.learned.get(item.flow.lane.as_str()).and_then(|l| l.output(None));
+            self.backlog.lanes.entry(item.flow.lane).or_default().add(item.estimate, learned);
         }
         self.backlog.unread = ports.input.depth().await?.visible;
         self.spent = Some(spend::spent(&*ports.registers).await?);
@@ -139,13 +139,13 @@ impl Surroundings {
     }
 }
 
-/// Everything in line, of each lane up to a number.
+/// Everything in line, of each flow up to a number.
 async fn in_line(ports: &Ports, backlog: &mut Backlog) -> PortResult<Vec<WorkItem>> {
-    let mut items = ports.ledger.list(&WorkList::Held, None, COUNTED).await?;
-    for lane in ports.ledger.lanes().await? {
-        let ready = ports.ledger.list(&WorkList::Ready(lane.clone()), None, COUNTED).await?;
+    let mut items = ports.ledger.list(&WorkList::Held, Page::first(COUNTED)).await?;
+    for flow in ports.ledger.flows(None).await? {
+        let ready = ports.ledger.list(&WorkList::Ready(flow.clone()), Page::first(COUNTED)).await?;
         if ready.len() == COUNTED {
-            backlog.lanes.entry(lane).or_default().more = true;
+            backlog.lanes.entry(flow.lane).or_default().more = true;
         }
         items.extend(ready);
     }

@@ -159,6 +159,7 @@ fn waiting(now: Timestamp) -> Request {
         id: RequestId::new("waiting").unwrap(),
         content_hash: String::new(),
         message_id: String::new(),
+        downgraded_from: None,
         use_case: None,
         lane: Lane::new("default", "us-east-1", &model_id),
         model_id,
