@@ -164,7 +164,8 @@ fn patch(row: &mut Row, set: Patch) {
     row.started_at = set.started_at.or(row.started_at);
     row.not_before = set.not_before.or(row.not_before);
     row.notes.extend(set.note);
-    row.outcome = set.outcome.or(row.outcome.take());
+    let outcome = row.outcome.take().filter(|_| !set.clear_outcome);
+    row.outcome = set.outcome.or(outcome);
 }
 
 #[cfg(test)]
