@@ -272,12 +272,8 @@ pub async fn a_failed_row_is_revived_once(fixture: &Fixture) {
         done(ledger, claiming).await;
     }
     let mut finish = transition(id, &[Status::Running], Status::Failed, None);
-    let failure = Failure {
-        kind: "Poison".to_owned(),
-        message: "three workers".to_owned(),
-        retryable: false,
-        field: None,
-    };
+    let failure =
+        Failure { kind: "Poison".to_owned(), message: "three workers".to_owned(), retryable: false, field: None };
     finish.set.outcome = Some(Outcome { error: Some(failure), ..outcome(9) });
     let failed = done(ledger, finish).await;
     assert_eq!(failed.claims, 2);
@@ -288,8 +284,7 @@ pub async fn a_failed_row_is_revived_once(fixture: &Fixture) {
     let what = "put back into line by ann@desk; it had failed as Poison: three workers";
     let mut notes = failed.notes.clone();
     notes.push(note(at.0, what));
-    let wanted =
-        Row { status: Status::Received, claims: 0, outcome: None, notes, updated_at: at, ..failed.clone() };
+    let wanted = Row { status: Status::Received, claims: 0, outcome: None, notes, updated_at: at, ..failed.clone() };
     assert_eq!(revived, wanted);
     assert_eq!(ledger.get(id).await.unwrap(), Some(wanted.clone()));
     let list = WorkList::Ready(revived.request.lane.clone());
