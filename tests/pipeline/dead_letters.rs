@@ -1,23 +1,31 @@
 //! What operators do about requests that take workers down.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::mortal::{Kill, Life, When, World};
 use crate::rig::{Reply, Rig, request};
 use crate::seconds;
 use smoother::control::dead_letters::{Content, DeadLetters, Fate, Handled, Which};
+use smoother::local;
 use smoother::pipeline::lifecycle;
 use smoother::ports::Outgoing;
 use smoother::request::Status;
 use smoother::shutdown::Stop;
 
-/// Three workers die of the request "poison"; the fourth gives it up, and finishes all else.
-async fn poisoned(rig: &Rig) {
+/// Three workers die of the request "poison".
+async fn three_die(rig: &Rig) {
     for life in 0..3 {
         let worker = rig.worker(&format!("victim-{life}"), |_| {});
         assert!(tokio::time::timeout(seconds(30), worker.run(Stop::default())).await.is_err());
         tokio::time::sleep(seconds(61)).await;
     }
+}
+
+/// Three workers die of the request "poison"; the fourth gives it up, and finishes all else.
+async fn poisoned(rig: &Rig) {
+    three_die(rig).await;
     rig.run().await;
 }
 
@@ -158,4 +166,77 @@ async fn a_purge_leaves_the_row_as_it_is() {
     assert_eq!(fates(&letters.purge(&Which::All, false).await.unwrap()), [("poison", Fate::Purged)]);
     assert_eq!((rig.row("poison").await, dead(&rig).await), (before, (0, 0)));
     assert!(letters.redrive(&Which::All, "ann", false).await.unwrap().is_empty());
+}
+
+/// Runs a worker that is killed as told, and one after it until nothing is left; whether the first one died.
+async fn killed_and_replaced(rig: &Rig, kill: Kill) -> bool {
+    let life = Life::new("victim-3", Some(kill), &Arc::new(World::default()));
+    let (ports, model) = life.lead(&rig.local.ports, Arc::clone(&rig.model) as _);
+    let mut run = Box::pin(rig.worker_on(ports, model, "victim-3", Vec::new(), |_| {}).run(Stop::default()));
+    let died = tokio::select! {
+        () = &mut run => false,
+        () = life.died() => true,
+    };
+    drop(run);
+    rig.run().await;
+    died
+}
+
+/// Whoever decides about a dead letter is killed at every step of it.
+#[tokio::test(start_paused = true)]
+async fn a_kill_while_poison_is_given_up_leaves_it_poison() {
+    for when in [When::Before, When::After] {
+        for at in 1.. {
+            let rig = Rig::in_memory(local::Settings::default()).await;
+            rig.model.on("poison", &[const { Reply::Hang }; 3]);
+            rig.send(&[request("poison", "poison")]).await;
+            three_die(&rig).await;
+            let died = killed_and_replaced(&rig, Kill { at, when }).await;
+            let row = rig.row("poison").await;
+            let kind = row.outcome.as_ref().and_then(|o| o.error.as_ref()).map(|e| e.kind.as_str());
+            assert_eq!((row.status, kind), (Status::Failed, Some("Poison")), "{when:?} {at}: {row:?}");
+            assert_eq!(rig.reports().await["poison"], 1, "{when:?} {at}");
+            let results = rig.results().await;
+            assert!(results["poison"].iter().all(|r| r["error"]["type"] == "Poison"), "{when:?} {at}: {results:?}");
+            assert_eq!(rig.model.calls_of("poison"), 3, "{when:?} {at}");
+            // The dead letter itself may be in the hands of the dead for a while.
+            tokio::time::sleep(seconds(61)).await;
+            assert!(dead(&rig).await.0 >= 1, "{when:?} {at}: nothing is left to redrive");
+            if !died {
+                assert!(at > 10, "it ended after {at} effects");
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redrive_that_is_killed_at_any_step_can_be_repeated() {
+    for when in [When::Before, When::After] {
+        for at in 1.. {
+            let (rig, letters) = with_poison(3).await;
+            let life = Life::new("operator", Some(Kill { at, when }), &Arc::new(World::default()));
+            let (ports, _) = life.lead(&rig.local.ports, Arc::clone(&rig.model) as _);
+            let mortal = DeadLetters::new(&ports, rig.clock.clone());
+            let died = tokio::select! {
+                done = mortal.redrive(&Which::All, "ann", false) => {
+                    assert_eq!(fates(&done.unwrap()), [("poison", Fate::Revived)]);
+                    false
+                }
+                () = life.died() => true,
+            };
+            tokio::time::sleep(seconds(61)).await;
+            letters.redrive(&Which::All, "bob", false).await.unwrap();
+            let row = rig.row("poison").await;
+            assert_eq!((row.status, row.claims, dead(&rig).await), (Status::Received, 0, (0, 0)), "{when:?} {at}");
+            let revivals = row.notes.iter().filter(|note| note.what.starts_with("put back into line")).count();
+            assert_eq!(revivals, 1, "{when:?} {at}: {:?}", row.notes);
+            rig.run().await;
+            assert_eq!(rig.row("poison").await.status, Status::Succeeded, "{when:?} {at}");
+            if !died {
+                assert!(at > 3, "it ended after {at} effects");
+                break;
+            }
+        }
+    }
 }
