@@ -178,17 +178,20 @@ async fn redrive(args: RedriveArgs) -> Done {
 
 async fn purge(args: PurgeArgs) -> Done {
     let place = args.place.open_existing().await?;
-    let (letters, which) = (letters(&place), args.chosen.which());
-    let would = letters.purge(&which, true).await?;
-    let doomed = would.iter().filter(|handled| handled.fate == Fate::Purged).count() as u64;
-    if args.dry_run || doomed == 0 {
+    let letters = letters(&place);
+    let would = letters.purge(&args.chosen.which(), true).await?;
+    let purged = would.iter().filter(|handled| handled.fate == Fate::Purged);
+    // Just these: what arrives while somebody thinks about the answer was not asked about.
+    let doomed: BTreeSet<String> = purged.map(|handled| handled.message_id.clone()).collect();
+    if args.dry_run || doomed.is_empty() {
         report(&would, true, place.clock.now())?;
         return conclude(&would, &args.chosen, |handled| handled.fate == Fate::Undecided);
     }
-    if !args.yes && !confirmed(&would, doomed)? {
+    if !args.yes && !confirmed(&would, doomed.len() as u64)? {
         return Err(Error::Said("nothing was deleted".to_owned()));
     }
-    let handled = letters.purge(&which, false).await?;
+    let mut handled = letters.purge(&Which::Named(doomed), false).await?;
+    handled.extend(would.into_iter().filter(|handled| handled.fate != Fate::Purged));
     report(&handled, false, place.clock.now())?;
     conclude(&handled, &args.chosen, |handled| handled.fate == Fate::Undecided)
 }

@@ -1,7 +1,8 @@
 //! The dead-letter queue of the hold queue: messages that were received three times in vain.
 //!
 //! The planner puts the requests of most of them back into line by itself. What stays is for people: messages of
-//! requests that took too many workers down (`FAILED` as `Poison`), and messages that are not smoother's. Looking at
+//! requests that took too many workers down (`FAILED` as `Poison`), each of which has at least one, put here by the queue
+//! itself or by the worker that gave the request up; and messages that are not smoother's. Looking at
 //! them means receiving them: until a walk ends and hands them back, others do not see them; if it is killed, they come
 //! back at the queue's visibility timeout.
 

@@ -289,7 +289,7 @@ pub async fn a_failed_row_is_revived_once(fixture: &Fixture) {
     assert_eq!(ledger.get(id).await.unwrap(), Some(wanted.clone()));
     let list = WorkList::Ready(revived.request.lane.clone());
     let ids: Vec<_> = ledger.list(&list, None, 10).await.unwrap().into_iter().map(|item| item.id).collect();
-    assert_eq!(ids, [id.clone()]);
+    assert_eq!(ids, std::slice::from_ref(id));
     assert_eq!(apply(ledger, revive.clone()).await, Applied::Refused(Some(Box::new(wanted))));
 
     // Nor does it bring back what has failed again meanwhile.

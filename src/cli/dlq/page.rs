@@ -178,10 +178,8 @@ pub fn handled(handled: &Handled, dry_run: bool, now: Timestamp) -> String {
         (Fate::LeftOver, true) => "was dealt with before; its message would be deleted",
         (Fate::Undecided, _) => "left to the planner, which decides about it within seconds",
         (Fate::Foreign, _) => "not smoother's message; left where it is",
-        (Fate::Purged, _) if is_failed(handled) => match dry_run {
-            false => "deleted; the request stays FAILED for good",
-            true => "would be deleted; the request would stay FAILED for good",
-        },
+        (Fate::Purged, false) if is_failed(handled) => "deleted; the request stays FAILED for good",
+        (Fate::Purged, true) if is_failed(handled) => "would be deleted; the request would stay FAILED for good",
         (Fate::Purged, false) => "deleted",
         (Fate::Purged, true) => "would be deleted",
     };
@@ -202,5 +200,74 @@ pub fn sum(fates: &BTreeMap<Fate, u64>, dry_run: bool) -> String {
         (true, _) => "nothing to do: no such message in the dead-letter queue".to_owned(),
         (false, true) => format!("dry run, nothing was changed; it would be: {}", parts.join(", ")),
         (false, false) => parts.join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::cli::format::WIDTH;
+
+    const NOW: Timestamp = Timestamp(1_795_252_123_456);
+
+    fn row() -> Row {
+        let at = "2026-11-21T08:00:00.000Z";
+        serde_json::from_value(json!({
+            "request": {
+                "id": "r".repeat(128), "content_hash": "", "message_id": "m", "model_id": "m".repeat(200),
+                "lane": "default:us-east-1:m", "tenant": "t".repeat(64), "priority": 5, "deadline": at,
+                "metadata": {}, "operation": "converse", "body": "", "rank": "5", "received_at": at,
+                "estimate": {"input_tokens": 1, "max_output_tokens": 1},
+            },
+            "status": "FAILED", "attempts": 0, "throttles": 0, "claims": 4, "ticket": "t2", "updated_at": at, "notes": [],
+            "outcome": {
+                "finished_at": at,
+                "error": {"type": "Poison".repeat(9), "message": "three", "retryable": false},
+            },
+        }))
+        .unwrap()
+    }
+
+    fn letters() -> Vec<DeadLetter> {
+        let row = row();
+        let message = serde_json::from_value(json!({
+            "request_id": row.request.id, "ticket": "t1", "lane": row.request.lane, "rank": "5",
+            "estimate": row.request.estimate, "overdue": "2026-11-21T08:00:00.000Z",
+        }));
+        let foreign = Content::Foreign("secret \u{1b}[2J\nline".to_owned());
+        [Content::Request(Box::new(message.unwrap()), Some(Box::new(row))), foreign]
+            .into_iter()
+            .map(|content| DeadLetter { message_id: "m-1".to_owned(), receive_count: 1, content })
+            .collect()
+    }
+
+    #[test]
+    fn the_table_fits_whatever_the_names() {
+        let page = table(&Listing { letters: letters(), more: true }, NOW);
+        assert!(page.lines().all(|line| line.chars().count() <= WIDTH), "{page}");
+        assert!(page.contains("FAILED") && page.contains("1 h 08 m") && page.contains("there are more"), "{page}");
+        assert!(table(&Listing::default(), NOW).contains("empty"));
+    }
+
+    #[test]
+    fn a_foreign_body_is_shown_only_when_asked_for() {
+        let letters = letters();
+        let listed = json(&Listing { letters: letters.clone(), more: false });
+        assert!(!listed.contains("secret") && listed.contains("three"), "{listed}");
+        assert!(!shown(&letters, false).contains("secret") && !shown_json(&letters, None, false).contains("secret"));
+        assert!(shown(&letters, true).contains("secret  [2J\nline"), "{}", shown(&letters, true));
+        let shown: serde_json::Value = serde_json::from_str(&shown_json(&letters, None, true)).unwrap();
+        assert_eq!(shown["letters"][1]["body"], "secret \u{1b}[2J\nline");
+    }
+
+    #[test]
+    fn what_happened_is_told_with_what_it_means() {
+        let one = |fate| Handled { name: "r".to_owned(), message_id: "m".to_owned(), row: Some(Box::new(row())), fate };
+        assert!(handled(&one(Fate::Revived), false, NOW).ends_with("its deadline has passed"));
+        assert_eq!(handled(&one(Fate::Revived), true, Timestamp(0)), "r  would go back into line");
+        assert!(handled(&one(Fate::Purged), false, NOW).contains("stays FAILED for good"));
+        assert!(sum(&BTreeMap::from([(Fate::Revived, 2)]), true).starts_with("dry run, nothing was changed"));
     }
 }

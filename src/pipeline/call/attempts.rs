@@ -197,10 +197,10 @@ impl Caller {
         };
         // When the third worker was lost in an earlier pass, the message of that pass becomes the dead letter; when it was
         // lost under this very message, this one does.
-        let last = failure.kind == lifecycle::POISON && receives > 1;
+        let bury = failure.kind == lifecycle::POISON && receives > 1;
         let attempted = Attempted { row: &row, claim: &claim, calls: Calls::default(), latency: None };
         Claiming::Over(match self.end(attempted, Status::Failed, failure).await {
-            End::Delete if last => End::Bury,
+            End::Delete if bury => End::Bury,
             end => end,
         })
     }
