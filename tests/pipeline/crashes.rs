@@ -93,7 +93,7 @@ async fn scenario() -> Rig {
 }
 
 fn worker(rig: &Rig, life: &Arc<Life>, name: &str, roles: &[Role]) -> Worker {
-    let (ports, model) = life.lead(&rig.local.ports, Arc::clone(&rig.model) as _);
+    let (ports, model) = life.lead(&rig.local.ports, &rig.model());
     rig.worker_on(ports, model, name, Vec::new(), |settings| {
         settings.roles = roles.iter().copied().collect();
         settings.until_idle = false;
@@ -240,6 +240,7 @@ struct Every {
 }
 
 /// Kills a worker of these roles at its effects one after the other, until a run ends before the next of them.
+#[expect(clippy::print_stdout, reason = "how tight the bound is, for who runs it with --nocapture")]
 async fn sweep(roles: &[Role], when: When, every: Every) {
     let undisturbed = play(roles, &[]).await;
     assert!(undisturbed.faults.is_empty(), "without any kill: {:#?}", undisturbed.faults);

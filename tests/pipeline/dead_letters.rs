@@ -205,7 +205,7 @@ async fn poison_has_a_dead_letter_however_it_came_about() {
 /// Runs a worker that is killed as told, and one after it until nothing is left; whether the first one died.
 async fn killed_and_replaced(rig: &Rig, kill: Kill) -> bool {
     let life = Life::new("victim-3", Some(kill), &Arc::new(World::default()));
-    let (ports, model) = life.lead(&rig.local.ports, Arc::clone(&rig.model) as _);
+    let (ports, model) = life.lead(&rig.local.ports, &rig.model());
     let mut run = Box::pin(rig.worker_on(ports, model, "victim-3", Vec::new(), |_| {}).run(Stop::default()));
     let died = tokio::select! {
         () = &mut run => false,
@@ -250,7 +250,7 @@ async fn a_redrive_that_is_killed_at_any_step_can_be_repeated() {
         for at in 1.. {
             let (rig, letters) = with_poison(3).await;
             let life = Life::new("operator", Some(Kill { at, when }), &Arc::new(World::default()));
-            let (ports, _) = life.lead(&rig.local.ports, Arc::clone(&rig.model) as _);
+            let (ports, _) = life.lead(&rig.local.ports, &rig.model());
             let mortal = DeadLetters::new(&ports, rig.clock.clone());
             let died = tokio::select! {
                 done = mortal.redrive(&Which::All, "ann", false) => {

@@ -131,7 +131,7 @@ impl Life {
     }
 
     /// `ports` and `model` as this worker has them.
-    pub fn lead(self: &Arc<Self>, ports: &Ports, model: Arc<dyn Model>) -> (Ports, Arc<dyn Model>) {
+    pub fn lead(self: &Arc<Self>, ports: &Ports, model: &Arc<dyn Model>) -> (Ports, Arc<dyn Model>) {
         let queue = |inner: &Arc<dyn Queue>| -> Arc<dyn Queue> { mortal(self, inner) };
         let ports = Ports {
             input: queue(&ports.input),
@@ -145,12 +145,12 @@ impl Life {
             alerts: mortal(self, &ports.alerts),
             metrics: mortal(self, &ports.metrics),
         };
-        (ports, mortal(self, &model))
+        (ports, mortal(self, model))
     }
 
     async fn alive(&self) {
         if self.state.lock().unwrap().dead {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 
@@ -178,7 +178,7 @@ impl Life {
         if self.kill.is_some_and(|kill| kill.at == number && kill.when == when) {
             self.state.lock().unwrap().dead = true;
             self.died.notify_one();
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

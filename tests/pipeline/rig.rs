@@ -111,6 +111,11 @@ impl Rig {
         Self { local, model: Arc::default(), clock, _dir: dir }
     }
 
+    /// The scripted model as the port that it is.
+    pub fn model(&self) -> Arc<dyn Model> {
+        Arc::clone(&self.model) as _
+    }
+
     /// Sends messages as a producer does.
     pub async fn send(&self, messages: &[Value]) {
         let outgoing = messages.iter().map(|m| Outgoing { body: m.to_string(), ..Outgoing::default() }).collect();
@@ -132,7 +137,7 @@ impl Rig {
         change: impl FnOnce(&mut Settings),
     ) -> Worker {
         let ports = self.local.ports.clone();
-        self.worker_on(ports, Arc::clone(&self.model) as _, name, settings, change)
+        self.worker_on(ports, self.model(), name, settings, change)
     }
 
     /// A worker that sees the directory and the model through other ports.
