@@ -278,7 +278,7 @@ async fn sweep_pairs(first: Every, second: Every, pairs: usize) {
     }
 }
 
-// A few of the effects in every run of the tests, all of them (about two minutes) with
+// A few of the effects in every run of the tests, all of them (about four minutes) with
 // cargo test --test pipeline crashes -- --ignored --nocapture
 
 #[tokio::test(start_paused = true)]
