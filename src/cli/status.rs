@@ -21,7 +21,7 @@ use crate::request::RequestId;
 
 use self::overview::{Life, Observer, life};
 use self::paint::Paint;
-use self::request::Story;
+pub use self::request::Story;
 use super::format::count;
 use super::place::{Place, PlaceArgs};
 use super::{Done, Error};
@@ -118,6 +118,11 @@ async fn look(
     let Some(story) = Story::read(place, id, args.show_result).await? else { return Err(unknown(place, id).await) };
     let text = if args.json { json(&story, args.watch) } else { story::page(&story, place.dir.is_some(), paint) };
     Ok((text, story.status.is_terminal()))
+}
+
+/// A request's story for people.
+pub fn story_page(story: &Story, place: &Place) -> String {
+    story::page(story, place.dir.is_some(), Paint::of_stdout())
 }
 
 fn json(value: &impl serde::Serialize, on_a_line: bool) -> String {

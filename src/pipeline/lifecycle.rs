@@ -7,6 +7,8 @@
 //!     └─── requeue ───┘  └── reissue   │
 //!     └─── defer ──────────────────────┘           (REJECTED rows are inserted final)
 //! ```
+//! An operator may bring a FAILED row back to RECEIVED (`revive`).
+//!
 //! Two tokens fence it. The *ticket* names the hold message that may claim the row; every pass through the hold
 //! queue gets a new one, so a stale message cannot start anything. The *claim* names the attempt that may finish
 //! or defer it; every claim gets a new one, so a late worker can neither overwrite a newer attempt nor revive a
@@ -337,4 +339,34 @@ pub fn put_at_risk(row: &Row, start: Timestamp, why: String, at: Timestamp) -> O
         work: Some(work),
         set: Patch { at_risk: Some(start), note: note(row, why, at), ..Patch::default() },
     })
+}
+
+/// The longest text of a failure that a note keeps.
+const KEPT_OF_FAILURE: usize = 300;
+
+/// An operator puts a failed row back into line, at its old rank and with its lost claims forgotten, so that the poison
+/// rule counts anew. How it had failed becomes a note with the operator's name. Fenced by what was seen: of two who revive
+/// the same end one is refused, and so is a repeat after the row has failed again.
+#[must_use]
+pub fn revive(row: &Row, by: &str, at: Timestamp) -> Transition {
+    let failure = row.outcome.as_ref().and_then(|outcome| outcome.error.as_ref());
+    let failed = failure.map_or_else(String::new, |f| format!("; it had failed as {}: {}", f.kind, f.message));
+    let what: String = format!("put back into line by {by}{failed}").chars().take(KEPT_OF_FAILURE).collect();
+    Transition {
+        id: row.request.id.clone(),
+        from: &[Status::Failed],
+        if_ticket: row.ticket.clone(),
+        if_claim: row.claim.clone(),
+        if_work: None,
+        if_updated_at: None,
+        to: Status::Received,
+        at,
+        work: Some(ready(row.request.flow(), &row.request.rank)),
+        set: Patch {
+            add_claims: i32::try_from(row.claims).map_or(i32::MIN, i32::wrapping_neg),
+            note: Some(Note { at, what }),
+            clear_outcome: true,
+            ..Patch::default()
+        },
+    }
 }

@@ -98,6 +98,7 @@ struct Term {
     number: Option<u64>,
     dead_letters: u64,
     dead_letter_look: Option<Instant>,
+    dead_letter_pass: Option<Instant>,
     lines: Lines,
     held: Held,
     shares: Shares,

@@ -162,6 +162,8 @@ pub struct Patch {
     pub at_risk: Option<Timestamp>,
     /// How it ended.
     pub outcome: Option<Outcome>,
+    /// Forgets how it ended or was decided to end, as a row that is brought back into line must; a row so changed is kept without limit again.
+    pub clear_outcome: bool,
 }
 
 /// How many rows there are; for people, so `counts` may be as old as the adapter says.

@@ -3,6 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod background;
+mod crashes;
+mod dead_letters;
+mod mortal;
 mod quotas;
 mod registers;
 mod replicas;

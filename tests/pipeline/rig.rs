@@ -15,7 +15,7 @@ use smoother::pipeline::fleet::Role;
 use smoother::pipeline::spend::{Limits, Usd, spent};
 use smoother::pipeline::{alerter, call, ingest, plan};
 use smoother::ports::model::{CallError, CallErrorClass};
-use smoother::ports::{Answer, Call, Model, Outgoing};
+use smoother::ports::{Answer, Call, Model, Outgoing, Ports};
 use smoother::request::{RequestId, Row, Usage};
 use smoother::retry::Policy;
 use smoother::shutdown::Stop;
@@ -97,10 +97,24 @@ pub struct Rig {
 
 impl Rig {
     pub async fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::in_dir(tempfile::tempdir().unwrap(), local::Settings::default()).await
+    }
+
+    /// For many short runs: in memory where there is such a directory, since writing through to a disk takes longest of all.
+    pub async fn in_memory(settings: local::Settings) -> Self {
+        let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        Self::in_dir(dir.unwrap(), settings).await
+    }
+
+    async fn in_dir(dir: tempfile::TempDir, settings: local::Settings) -> Self {
         let clock = Clock::anchored(START);
-        let local = local::open(dir.path(), local::Settings::default(), clock.clone()).await.unwrap();
+        let local = local::open(dir.path(), settings, clock.clone()).await.unwrap();
         Self { local, model: Arc::default(), clock, _dir: dir }
+    }
+
+    /// The scripted model as the port that it is.
+    pub fn model(&self) -> Arc<dyn Model> {
+        Arc::clone(&self.model) as _
     }
 
     /// Sends messages as a producer does.
@@ -119,6 +133,19 @@ impl Rig {
     /// A worker with settings besides those of all.
     pub fn worker_with(
         &self,
+        name: &str,
+        settings: Vec<(String, String)>,
+        change: impl FnOnce(&mut Settings),
+    ) -> Worker {
+        let ports = self.local.ports.clone();
+        self.worker_on(ports, self.model(), name, settings, change)
+    }
+
+    /// A worker that sees the directory and the model through other ports.
+    pub fn worker_on(
+        &self,
+        ports: Ports,
+        model: Arc<dyn Model>,
         name: &str,
         settings: Vec<(String, String)>,
         change: impl FnOnce(&mut Settings),
@@ -170,7 +197,7 @@ impl Rig {
         };
         change(&mut settings);
         let catalog = Arc::new(Catalog::new(&config));
-        Worker::new(self.local.ports.clone(), Arc::clone(&self.model) as _, catalog, self.clock.clone(), settings)
+        Worker::new(ports, model, catalog, self.clock.clone(), settings)
     }
 
     /// Runs one worker until nothing is left.

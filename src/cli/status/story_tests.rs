@@ -74,13 +74,15 @@ order-7  RECEIVED
   09:07:13.456               received
 
 Where it stands
-  - in the backlog behind 100 requests of its lane
+  - in the backlog behind 100 requests of its tenant in its lane
+  - 3 urgent requests of other tenants go first; its lane is shared with b, c; tenant default has 25%
+    of it (weight 1)
   - 20 requests of its lane stand in the hold queue, which goes first
-  - ranked as due at 2026-11-21 10:07:13 UTC by its priority, normal; what is urgent or due earlier
-    goes first
+  - ranked as due at 2026-11-21 10:07:13 UTC by its priority, normal; of its tenant, what is urgent
+    or due earlier goes first
   - its lane is paused for 4.0 s after throttling
 
-  Should run in about 3 m 04 s (120 before it, 40 calls start a minute), unless something more
+  Should run in about 9 m 23 s (373 before it, 40 calls start a minute), unless something more
              urgent comes
 "
     );

@@ -177,7 +177,7 @@ fn turns(row: &Row, ahead: &Ahead) -> Option<String> {
         let share = ahead.share() * 100.0;
         let weight = ahead.weight;
         format!(
-            "its lane is shared with {names}; tenant {} has {share:.0} % of it (weight {weight})",
+            "its lane is shared with {names}; tenant {} has {share:.0}% of it (weight {weight})",
             row.request.tenant
         )
     });

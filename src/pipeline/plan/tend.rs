@@ -25,6 +25,8 @@ use crate::request::{Row, Status, Verdict};
 pub(super) const SWEEP: usize = 500;
 /// How long between looks at the dead-letter queue.
 const DEAD_LETTER_LOOK: Duration = Duration::from_secs(2);
+/// How long between looks when there are no more of them than at the last: one may have been taken away as another came.
+const DEAD_LETTER_PASS: Duration = Duration::from_mins(1);
 /// Dead letters looked at in one pass.
 const DEAD_LETTERS: usize = 1_000;
 /// A running call whose worker is alive is looked at again after this.
@@ -76,17 +78,21 @@ impl Planner {
 
     /// SQS moved messages to the dead-letter queue after three receives. Their requests go back into line under a new
     /// ticket; those that took three workers down are failed by the next claim. Messages of such poison stay in the
-    /// dead-letter queue for people to look at, the others go; a pass is made only when the queue has grown.
+    /// dead-letter queue for people to look at, the others go; a pass is made when the queue has grown, and once a
+    /// minute while there is anything in it.
     pub(super) async fn look_at_dead_letters(&self, term: &mut Term) -> PortResult<()> {
         if term.dead_letter_look.is_some_and(|last| last.elapsed() < DEAD_LETTER_LOOK) {
             return Ok(());
         }
         term.dead_letter_look = Some(Instant::now());
         let visible = self.dead.depth().await?.visible;
-        if visible <= term.dead_letters {
+        let lately = term.dead_letter_pass.is_some_and(|last| last.elapsed() < DEAD_LETTER_PASS);
+        if visible == 0 || (visible <= term.dead_letters && lately) {
             term.dead_letters = visible;
             return Ok(());
         }
+        let grown = visible > term.dead_letters;
+        term.dead_letter_pass = Some(Instant::now());
         let (mut kept, mut settled) = (Vec::new(), Vec::new());
         while kept.len() + settled.len() < DEAD_LETTERS {
             let deliveries = self.dead.receive(10, Duration::ZERO).await?;
@@ -98,11 +104,12 @@ impl Planner {
                 if poison { kept.push(delivery.receipt) } else { settled.push(delivery.receipt) }
             }
         }
-        term.dead_letters = kept.len() as u64;
+        // Beyond what one pass looks at, all there were count as known.
+        term.dead_letters = if kept.len() + settled.len() < DEAD_LETTERS { kept.len() as u64 } else { visible };
         if !settled.is_empty() {
             first_error(self.dead.delete(settled).await)?;
         }
-        if !kept.is_empty() {
+        if !kept.is_empty() && grown {
             self.context.recorder.alerter().tell(News {
                 key: "dead-letters".to_owned(),
                 severity: Severity::Critical,
@@ -111,11 +118,14 @@ impl Planner {
                 body: format!(
                     "{} holds {} message(s) that no worker could bring to an end; their requests are FAILED with the reason.\n\
                      Likely causes: a request that exhausts the worker's memory, a worker that is killed again and again.\n\
-                     Look: smoother status <request id>, and the worker's log around the time it stopped.",
+                     Look: smoother dlq list, smoother dlq show <request id>, and the worker's log around the time it stopped.\n\
+                     To try again: smoother dlq redrive <request id>.",
                     self.dead.name(),
                     kept.len()
                 ),
             });
+        }
+        if !kept.is_empty() {
             first_error(self.dead.extend(kept, Duration::ZERO).await)?;
         }
         Ok(())
