@@ -11,6 +11,7 @@ mod registers;
 mod replicas;
 mod rig;
 mod shares;
+mod tenants;
 
 use std::sync::LazyLock;
 use std::time::Duration;

@@ -92,24 +92,29 @@ pub struct Rig {
     pub local: Local,
     pub model: Arc<Script>,
     pub clock: Clock,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Rig {
     pub async fn new() -> Self {
-        Self::in_dir(tempfile::tempdir().unwrap(), local::Settings::default()).await
+        Self::at(START).await
+    }
+
+    /// With a clock that starts at another time.
+    pub async fn at(start: Timestamp) -> Self {
+        Self::in_dir(tempfile::tempdir().unwrap(), local::Settings::default(), start).await
     }
 
     /// For many short runs: in memory where there is such a directory, since writing through to a disk takes longest of all.
     pub async fn in_memory(settings: local::Settings) -> Self {
         let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
-        Self::in_dir(dir.unwrap(), settings).await
+        Self::in_dir(dir.unwrap(), settings, START).await
     }
 
-    async fn in_dir(dir: tempfile::TempDir, settings: local::Settings) -> Self {
-        let clock = Clock::anchored(START);
+    async fn in_dir(dir: tempfile::TempDir, settings: local::Settings, start: Timestamp) -> Self {
+        let clock = Clock::anchored(start);
         let local = local::open(dir.path(), settings, clock.clone()).await.unwrap();
-        Self { local, model: Arc::default(), clock, _dir: dir }
+        Self { local, model: Arc::default(), clock, dir }
     }
 
     /// The scripted model as the port that it is.
@@ -228,6 +233,13 @@ impl Rig {
     /// What the workers say they spent in the month of the start.
     pub async fn spent(&self) -> Usd {
         spent(&*self.local.ports.registers).await.unwrap().total(&START.month())
+    }
+
+    /// The subjects of all alerts so far.
+    pub fn alerts(&self) -> Vec<String> {
+        let file = std::fs::read_to_string(self.dir.path().join("alerts.jsonl")).unwrap_or_default();
+        let subject = |line: &str| serde_json::from_str::<Value>(line).unwrap()["subject"].as_str().unwrap().to_owned();
+        file.lines().map(subject).collect()
     }
 
     /// Report rows of the days around the start, by request id.

@@ -76,7 +76,9 @@ impl Planner {
             let judged: Vec<(Flow, Verdict)> =
                 judged.filter(|(_, verdict)| *verdict != Verdict::Go).map(|(f, v)| (f.clone(), v)).collect();
             for (flow, verdict) in judged.iter().filter(|(_, verdict)| waiting(verdict)) {
-                if let Verdict::Wait { until, which } = verdict {
+                // Not for the moment only, until estimates have given way to what was settled.
+                let settled = term.lines.head(flow).map(|item| self.judge_by(&term.money, item, &Reserved::default()));
+                if let (Verdict::Wait { until, which }, Some(Verdict::Wait { .. })) = (verdict, settled) {
                     self.tell_used_up(&mut term.money, flow, which, *until);
                 }
             }
@@ -107,12 +109,16 @@ impl Planner {
     }
 
     fn judge(&self, money: &Money, item: &WorkItem) -> Verdict {
+        self.judge_by(money, item, &money.reserved)
+    }
+
+    fn judge_by(&self, money: &Money, item: &WorkItem, reserved: &Reserved) -> Verdict {
         let flow = &item.flow;
         let may_change = !money.as_asked.contains(&item.id)
             && self.context.catalog.has_stand_in(&flow.lane.model(), flow.use_case.as_deref());
         // What the stand-in costs is looked at when it is its turn there.
         let ask = Ask { tenant: &flow.tenant, usd: self.usd(&flow.lane, item), cheaper: may_change.then_some(0.0) };
-        money.budgets.verdict(&ask, &money.reserved, self.context.clock.now())
+        money.budgets.verdict(&ask, reserved, self.context.clock.now())
     }
 
     /// The request as it goes to the cheaper model.
