@@ -7,6 +7,7 @@ mod page;
 mod paint;
 mod request;
 mod story;
+mod tenants;
 mod waits;
 
 use std::io::{IsTerminal, Write};

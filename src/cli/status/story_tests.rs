@@ -75,8 +75,8 @@ order-7  RECEIVED
 
 Where it stands
   - in the backlog behind 100 requests of its tenant in its lane
-  - 3 urgent requests of other tenants go first; its lane is shared with b, c; tenant default has 25%
-    of it (weight 1)
+  - 3 urgent requests of other tenants go first; its lane is shared with b, c; tenant default has
+    25% of it (weight 1)
   - 20 requests of its lane stand in the hold queue, which goes first
   - ranked as due at 2026-11-21 10:07:13 UTC by its priority, normal; of its tenant, what is urgent
     or due earlier goes first
