@@ -133,10 +133,10 @@ mod tests {
     use super::super::overview::fixture::{NOW, members};
     use super::super::tenants::TenantNow;
     use super::*;
+    use crate::cli::format::WIDTH;
     use crate::config::BudgetPolicy;
     use crate::pipeline::spend::{Period, Standing, Which};
     use crate::request::Tenant;
-    use crate::cli::format::WIDTH;
 
     fn tenant(name: &str) -> Tenant {
         Tenant::new(name).unwrap()

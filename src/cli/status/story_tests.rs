@@ -50,9 +50,9 @@ fn crew() -> Crew {
     Crew::of(&members(), Some("worker-1".to_owned()), NOW)
 }
 
-fn shown(row: &Row, crew: &Crew, ahead: Ahead) -> String {
+fn shown(row: &Row, crew: &Crew, ahead: &Ahead) -> String {
     let mut story = Story::of(row, NOW);
-    story.waits = Some(explain(row, crew, &ahead, NOW));
+    story.waits = Some(explain(row, crew, ahead, NOW));
     page(&story, true, Paint::none())
 }
 
@@ -62,7 +62,7 @@ fn a_request_in_the_backlog_says_who_goes_first_and_when_it_should_run() {
     let others = [(Tenant::new("b").unwrap(), other(1_000, 2.0)), (Tenant::new("c").unwrap(), other(50, 1.0))].into();
     let ahead = Ahead { own: 100, urgent: 3, others, weight: 1.0, more: false, held: 50 };
     assert_eq!(
-        shown(&row(Status::Received), &crew(), ahead),
+        shown(&row(Status::Received), &crew(), &ahead),
         "\
 order-7  RECEIVED
 
@@ -90,11 +90,12 @@ Where it stands
 
 #[test]
 fn what_cannot_be_known_is_not_guessed() {
-    let more = shown(&row(Status::Received), &crew(), Ahead { own: 1000, more: true, weight: 1.0, ..Ahead::default() });
+    let more =
+        shown(&row(Status::Received), &crew(), &Ahead { own: 1000, more: true, weight: 1.0, ..Ahead::default() });
     assert!(more.contains("behind more than 1,000 requests"), "{more}");
     assert!(more.contains("Should run unknown"), "{more}");
     let nobody = Crew::of(&members()[..1], Some("worker-3".to_owned()), NOW);
-    let idle = shown(&row(Status::Received), &nobody, Ahead { own: 1, weight: 1.0, ..Ahead::default() });
+    let idle = shown(&row(Status::Received), &nobody, &Ahead { own: 1, weight: 1.0, ..Ahead::default() });
     for words in [
         "no worker that calls Bedrock is alive: start one with smoother run",
         "nobody plans, so nothing leaves the backlog: no worker has that role",
@@ -109,7 +110,7 @@ fn a_request_in_the_hold_queue_needs_no_planner() {
     let mut queued = row(Status::Queued);
     queued.queued_at = Some(at(30));
     let unplanned = Crew { planner: None, ..crew() };
-    let page = shown(&queued, &unplanned, Ahead { held: 30, ..Ahead::default() });
+    let page = shown(&queued, &unplanned, &Ahead { held: 30, ..Ahead::default() });
     assert!(page.contains("  09:08:13.456  + 1 m 00 s   queued"), "{page}");
     assert!(page.contains("- in the hold queue, next of its lane"), "{page}");
     assert!(page.contains("Should run in about 4.0 s"), "{page}");
@@ -122,7 +123,7 @@ fn a_deferral_says_until_when_and_why() {
     deferred.updated_at = at(3);
     deferred.not_before = Some(NOW + Duration::from_secs(57));
     deferred.notes.push(Note { at: at(3), what: "ThrottlingException: Too many tokens per day".to_owned() });
-    let page = shown(&deferred, &crew(), Ahead::default());
+    let page = shown(&deferred, &crew(), &Ahead::default());
     assert!(
         page.contains(
             "- deferred until 2026-11-21 09:09:40 UTC (in 57.0 s), because: ThrottlingException: Too many\n    tokens per day"
@@ -130,7 +131,7 @@ fn a_deferral_says_until_when_and_why() {
         "{page}"
     );
     deferred.notes.clear();
-    let page = shown(&deferred, &crew(), Ahead::default());
+    let page = shown(&deferred, &crew(), &Ahead::default());
     assert!(page.contains("because: its lane was paused"), "{page}");
 }
 
@@ -138,11 +139,11 @@ fn a_deferral_says_until_when_and_why() {
 fn a_running_request_names_its_worker_and_whether_it_lives() {
     let mut running = row(Status::Running);
     (running.worker, running.updated_at, running.claims) = (Some("worker-1".to_owned()), at(12), 2);
-    let page = shown(&running, &crew(), Ahead::default());
+    let page = shown(&running, &crew(), &Ahead::default());
     assert!(page.contains("- with worker worker-1 for 12.0 s\n  - 1 worker before it ended without a word"), "{page}");
     assert!(page.contains("Should run it is being called"), "{page}");
     running.worker = Some("worker-3".to_owned());
-    let page = shown(&running, &crew(), Ahead::default());
+    let page = shown(&running, &crew(), &Ahead::default());
     assert!(page.contains("that worker shows no sign of life"), "{page}");
 }
 

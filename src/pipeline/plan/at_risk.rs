@@ -29,6 +29,13 @@ pub struct Watch {
     told: HashSet<RequestId>,
 }
 
+/// A request that should start after its deadline.
+struct Late {
+    item: WorkItem,
+    deadline: Timestamp,
+    start: Timestamp,
+}
+
 impl Planner {
     /// Looks for requests whose projected start is after their deadline, marks them and tells on-call.
     pub(super) async fn watch_deadlines(&self, term: &mut Term) -> PortResult<()> {
@@ -37,21 +44,21 @@ impl Planner {
         }
         term.watch.looked = Some(Instant::now());
         let uses = self.context.fleet.lane_uses();
-        let mut late = Vec::new();
+        let mut found = Vec::new();
         for (lane, tenants) in lines_by_lane(term) {
-            let busy = uses.get(lane.as_str());
-            late.extend(self.late(term, lane, &tenants, busy));
+            found.extend(self.late(term, lane, &tenants, uses.get(lane.as_str())));
         }
-        late.retain(|(item, _)| !term.watch.told.contains(&item.id));
-        late.truncate(TOLD);
-        let mut news: BTreeMap<(Lane, Tenant), Vec<(RequestId, Timestamp, Timestamp)>> = BTreeMap::new();
-        for (item, start) in late {
+        found.retain(|late| !term.watch.told.contains(&late.item.id));
+        found.truncate(TOLD);
+        let mut news: BTreeMap<(Lane, Tenant), Vec<Late>> = BTreeMap::new();
+        for late in found {
+            let Late { item, deadline, start } = &late;
             term.watch.told.insert(item.id.clone());
-            let (Some(row), Some(deadline)) = (self.ledger.get(&item.id).await?, item.deadline) else { continue };
+            let Some(row) = self.ledger.get(&item.id).await? else { continue };
             let why = format!("at risk: it should start at {start}, after its deadline {deadline}");
-            let Some(mark) = lifecycle::put_at_risk(&row, start, why, self.context.clock.now()) else { continue };
+            let Some(mark) = lifecycle::put_at_risk(&row, *start, why, self.context.clock.now()) else { continue };
             if let Applied::Done(_) = self.context.recorder.apply(mark).await {
-                news.entry((item.flow.lane, item.flow.tenant)).or_default().push((item.id, deadline, start));
+                news.entry((item.flow.lane.clone(), item.flow.tenant.clone())).or_default().push(late);
             }
         }
         for ((lane, tenant), found) in news {
@@ -67,7 +74,7 @@ impl Planner {
         lane: &Lane,
         tenants: &HashMap<&Tenant, Vec<&WorkItem>>,
         busy: Option<&LaneUse>,
-    ) -> Vec<(WorkItem, Timestamp)> {
+    ) -> Vec<Late> {
         let now = self.context.clock.now();
         let measured = busy.filter(|lane| lane.waiting > 0).and_then(|lane| lane.starts_per_minute).map(|n| 60.0 / n);
         let by_concurrency = self.average_call().as_secs_f64() / f64::from(self.settings.max_concurrent.max(1));
@@ -75,7 +82,7 @@ impl Planner {
         let waiting = term.held.of_lane(lane).saturating_sub(busy.map_or(0, |lane| lane.in_flight as usize));
         let weights: f64 = tenants.keys().map(|tenant| self.allowance(tenant).weight).sum();
         let whole: f64 = tenants.values().flatten().map(|item| seconds(item)).sum();
-        let mut late = Vec::new();
+        let mut found = Vec::new();
         for (tenant, items) in tenants {
             let share = self.allowance(tenant).weight / weights;
             let own: f64 = items.iter().map(|item| seconds(item)).sum();
@@ -85,17 +92,17 @@ impl Planner {
                 let turns = (before / share).min(before + (whole - own));
                 let start = now + Duration::from_secs_f64(turns + waiting as f64 * seconds(item));
                 before += seconds(item);
-                if item.deadline.is_some_and(|deadline| deadline > now && deadline < start) {
-                    late.push(((*item).clone(), start));
+                if let Some(deadline) = item.deadline.filter(|deadline| *deadline > now && *deadline < start) {
+                    found.push(Late { item: (*item).clone(), deadline, start });
                 }
             }
         }
-        late.sort_by(|a, b| a.0.deadline.cmp(&b.0.deadline).then_with(|| a.0.id.cmp(&b.0.id)));
-        late
+        found.sort_by(|a, b| a.deadline.cmp(&b.deadline).then_with(|| a.item.id.cmp(&b.item.id)));
+        found
     }
 
-    fn tell_at_risk(&self, lane: &Lane, tenant: &Tenant, found: &[(RequestId, Timestamp, Timestamp)]) {
-        let Some((id, deadline, start)) = found.first() else { return };
+    fn tell_at_risk(&self, lane: &Lane, tenant: &Tenant, found: &[Late]) {
+        let Some(Late { item: WorkItem { id, .. }, deadline, start }) = found.first() else { return };
         self.context.recorder.alerter().tell(News {
             key: format!("at-risk/{lane}/{tenant}"),
             severity: Severity::Warning,

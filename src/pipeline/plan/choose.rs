@@ -36,7 +36,9 @@ impl Planner {
     pub(super) async fn top_up(&self, term: &mut Term) -> PortResult<()> {
         let capacity = self.capacity();
         let listed = self.ledger.list(&WorkList::Held, Page::first(capacity + SWEEP)).await?;
-        listed.iter().for_each(|item| self.reserve(&mut term.money, item));
+        for item in &listed {
+            self.reserve(&mut term.money, item);
+        }
         term.held.observe(listed, self.ledger.list_lag());
         term.shares.observe(|id| term.held.contains(id), &self.context.fleet.lane_uses());
         term.money.observe(|id| term.held.contains(id), self.context.clock.now());
@@ -102,7 +104,9 @@ impl Planner {
             self.reserve(&mut term.money, &item);
             let changed = !may_go(term, &flow.tenant, &allowance) || !term.money.budgets.is_empty();
             if changed || free - 1 == kept {
-                open.iter_mut().for_each(|lane| lane.next = None);
+                for lane in &mut open {
+                    lane.next = None;
+                }
             }
             chosen.push(Chosen { item, rank });
         }

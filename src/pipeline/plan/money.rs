@@ -90,19 +90,14 @@ impl Planner {
                 self.condemn(&row, request::Verdict { status: Status::Failed, failure }, why).await;
                 continue;
             }
-            match self.cheaper(&row.request) {
-                Some(request) => {
-                    let why = format!("goes to {} to keep a budget", request.model_id);
-                    let change = lifecycle::change(&row, request, why, self.context.clock.now());
-                    if let Some(change) = change {
-                        self.context.recorder.apply(change).await;
-                    }
-                }
-                None => {
-                    term.money.as_asked.insert(item.id.clone());
-                    term.lines.recheck(&flow);
-                    break;
-                }
+            let Some(request) = self.cheaper(&row.request) else {
+                term.money.as_asked.insert(item.id);
+                term.lines.recheck(&flow);
+                break;
+            };
+            let why = format!("goes to {} to keep a budget", request.model_id);
+            if let Some(change) = lifecycle::change(&row, request, why, self.context.clock.now()) {
+                self.context.recorder.apply(change).await;
             }
         }
         Ok(())
