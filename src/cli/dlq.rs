@@ -94,13 +94,17 @@ impl Chosen {
 #[command(after_help = "\
 A request goes back as new, at its old rank, but its calls go on counting. It ends again: consumers get
 a second result message of its request_id, and the reporting table a second row. Its history keeps how
-it failed and who put it back. Exit status: 1 when an ID was not found or could not be put back.")]
+it failed and who put it back. JSON: dry_run, handled [request_id, message_id, fate]; fate is revived,
+left_over, undecided or foreign. Exit status: 1 when an ID was not found or could not be put back.")]
 struct RedriveArgs {
     #[command(flatten)]
     chosen: Chosen,
     /// Only say what would be done
     #[arg(long)]
     dry_run: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     operator: OperatorArgs,
     #[command(flatten)]
@@ -109,6 +113,7 @@ struct RedriveArgs {
 
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
+JSON: dry_run, handled [request_id, message_id, fate]; fate is purged or undecided.
 Exit status: 1 when an ID was not found or its message could not be deleted, or when not confirmed.")]
 struct PurgeArgs {
     #[command(flatten)]
@@ -119,6 +124,9 @@ struct PurgeArgs {
     /// Do not ask
     #[arg(long)]
     yes: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     place: PlaceArgs,
 }
@@ -171,7 +179,7 @@ async fn redrive(args: RedriveArgs) -> Done {
     let place = args.place.open_existing().await?;
     let by = args.operator.name();
     let handled = letters(&place).redrive(&args.chosen.which(), &by, args.dry_run).await?;
-    report(&handled, args.dry_run, place.clock.now())?;
+    report(&handled, args.dry_run, args.json, place.clock.now())?;
     let stays = |handled: &Handled| matches!(handled.fate, Fate::Undecided | Fate::Foreign);
     conclude(&handled, &args.chosen, stays)
 }
@@ -184,7 +192,7 @@ async fn purge(args: PurgeArgs) -> Done {
     // Just these: what arrives while somebody thinks about the answer was not asked about.
     let doomed: BTreeSet<String> = purged.map(|handled| handled.message_id.clone()).collect();
     if args.dry_run || doomed.is_empty() {
-        report(&would, true, place.clock.now())?;
+        report(&would, true, args.json, place.clock.now())?;
         return conclude(&would, &args.chosen, |handled| handled.fate == Fate::Undecided);
     }
     if !args.yes && !confirmed(&would, doomed.len() as u64)? {
@@ -192,12 +200,15 @@ async fn purge(args: PurgeArgs) -> Done {
     }
     let mut handled = letters.purge(&Which::Named(doomed), false).await?;
     handled.extend(would.into_iter().filter(|handled| handled.fate != Fate::Purged));
-    report(&handled, false, place.clock.now())?;
+    report(&handled, false, args.json, place.clock.now())?;
     conclude(&handled, &args.chosen, |handled| handled.fate == Fate::Undecided)
 }
 
 /// One line a message, and a sum.
-fn report(handled: &[Handled], dry_run: bool, now: crate::clock::Timestamp) -> Result<(), Error> {
+fn report(handled: &[Handled], dry_run: bool, json: bool, now: crate::clock::Timestamp) -> Result<(), Error> {
+    if json {
+        return print(&page::handled_json(handled, dry_run));
+    }
     let mut fates: BTreeMap<Fate, u64> = BTreeMap::new();
     for one in handled {
         *fates.entry(one.fate).or_default() += 1;

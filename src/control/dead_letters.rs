@@ -10,6 +10,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::clock::Clock;
 use crate::pipeline::hold::HoldMessage;
 use crate::pipeline::intake::hand_back;
@@ -81,7 +83,8 @@ impl Which {
 }
 
 /// What became of a message, or would have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Fate {
     /// Its request is back in line, and the message deleted.
     Revived,

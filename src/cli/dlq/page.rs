@@ -11,6 +11,35 @@ use crate::clock::Timestamp;
 use crate::control::dead_letters::{Content, DeadLetter, Fate, Handled, Listing};
 use crate::request::{Row, Status};
 
+/// What became of messages, in JSON; these names are stable.
+#[derive(Serialize)]
+struct Outcome<'a> {
+    dry_run: bool,
+    handled: Vec<One<'a>>,
+}
+
+#[derive(Serialize)]
+struct One<'a> {
+    /// Null for a message that is not smoother's.
+    request_id: Option<&'a str>,
+    message_id: &'a str,
+    fate: Fate,
+}
+
+/// What became of messages; with a dry run, what would have.
+pub fn handled_json(handled: &[Handled], dry_run: bool) -> String {
+    let is_ours = |one: &&Handled| one.fate != Fate::Foreign && one.name != one.message_id;
+    let handled = handled
+        .iter()
+        .map(|one| One {
+            request_id: Some(one).filter(is_ours).map(|one| one.name.as_str()),
+            message_id: &one.message_id,
+            fate: one.fate,
+        })
+        .collect();
+    serde_json::to_string_pretty(&Outcome { dry_run, handled }).unwrap_or_default()
+}
+
 /// A dead letter in JSON; these names are stable.
 #[derive(Serialize)]
 struct Letter<'a> {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::page::heading;
 use super::paint::{Paint, Tone};
-use crate::cli::format::{clip, gauge, plain, span, thousands};
+use crate::cli::format::{clip, dollars, gauge, plain, span, thousands};
 use crate::cli::place::Place;
 use crate::clock::Timestamp;
 use crate::config::Config;
@@ -89,7 +89,7 @@ pub fn write_budgets(page: &mut String, budgets: &[Standing], now: Timestamp, pa
             Period::Month => "month",
         };
         let name = format!("{} a {period}", clip(&plain(whose), 22));
-        let money = format!("${:.2} of ${:.2}", budget.spent_usd, budget.limit_usd);
+        let money = format!("{} of {}", dollars(budget.spent_usd), dollars(budget.limit_usd));
         let money = if budget.share >= STRAINED { paint.paint(Tone::Warn, &money) } else { money };
         let renews = paint.paint(Tone::Faint, &format!("renews in {}", span(budget.renews_at.since(now))));
         let bar = gauge(budget.share.min(1.0));

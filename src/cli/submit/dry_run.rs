@@ -19,7 +19,7 @@ use self::forecast::{Eta, Lanes};
 use self::surroundings::Surroundings;
 use super::check::Checker;
 use super::{Args, Submit, lines};
-use crate::cli::format::date_time;
+use crate::cli::format::{date_time, dollars};
 use crate::cli::{Done, Error, print, say};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{BudgetPolicy, Config};
@@ -174,7 +174,7 @@ fn over_budget(draft: &Draft<'_>, config: &Config, around: &Surroundings, now: T
     });
     over.map(|budget| {
         let spent =
-            if known { format!("{} spent so far", page::dollars(budget.spent_usd)) } else { "what was spent is not known".to_owned() };
+            if known { format!("{} spent so far", dollars(budget.spent_usd)) } else { "what was spent is not known".to_owned() };
         let policy = match budget.policy {
             BudgetPolicy::Delay => "what has no room waits until it renews,",
             BudgetPolicy::Reject => "what has no room ends with the error BudgetExceeded; it renews",
@@ -185,8 +185,8 @@ fn over_budget(draft: &Draft<'_>, config: &Config, around: &Surroundings, now: T
         format!(
             "{} is {}, and {} is expected here ({spent}): {policy} {}.",
             budget.which,
-            page::dollars(budget.limit_usd),
-            page::dollars(usd(budget.which.tenant.as_ref())),
+            dollars(budget.limit_usd),
+            dollars(usd(budget.which.tenant.as_ref())),
             date_time(budget.renews_at)
         )
     })

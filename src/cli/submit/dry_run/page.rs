@@ -5,16 +5,10 @@ use std::time::Duration;
 
 use super::forecast::{Bound, Eta};
 use super::{Amounts, Plan};
-use crate::cli::format::{WIDTH, clip, count, plain, span, thousands, whole, wrap};
-use crate::pipeline::spend::Usd;
+use crate::cli::format::{WIDTH, clip, count, dollars, plain, span, thousands, whole, wrap};
 
 /// Faults shown; each was told with its line before.
 const FAULTS: usize = 5;
-
-/// `$12.34`, `$0.000021`.
-pub fn dollars(usd: f64) -> String {
-    Usd::of(usd).to_string()
-}
 
 impl Plan {
     /// For a terminal.
