@@ -250,6 +250,7 @@ impl Worker {
     fn start_planner(&self, crew: &mut Crew, recorder: &Recorder, fleet: &Arc<Fleet>, wake: &Arc<Notify>, stop: &Stop) {
         let context = plan::Context {
             fleet: Arc::clone(fleet),
+            gate: self.gate.clone(),
             catalog: Arc::clone(&self.catalog),
             recorder: recorder.clone(),
             tally: Arc::clone(&self.tally),

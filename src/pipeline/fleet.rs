@@ -75,6 +75,8 @@ pub struct LaneUse {
     pub waiting: usize,
     /// Calls started in the last minute, by replicas that have been there as long.
     pub starts_per_minute: Option<f64>,
+    /// It is paused for so long that whoever comes to its gate is sent back.
+    pub paused: bool,
 }
 
 /// This replica's view of the fleet.
@@ -177,9 +179,10 @@ impl Fleet {
         for member in alive.filter_map(|register| serde_json::from_str::<Member>(&register.value).ok()) {
             let measured = member.shown_at.since(member.since) >= MINUTE;
             for lane in member.lanes {
-                let lane_use = sum.entry(lane.lane).or_default();
+                let lane_use = sum.entry(lane.lane.clone()).or_default();
                 lane_use.in_flight += lane.in_flight;
                 lane_use.waiting += lane.waiting;
+                lane_use.paused |= lane.paused_for_long();
                 if measured && lane.requests_last_minute > 0 {
                     *lane_use.starts_per_minute.get_or_insert(0.0) += lane.requests_last_minute as f64;
                 }

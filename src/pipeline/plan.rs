@@ -7,11 +7,12 @@
 //! ```text
 //!  ledger ─► lines (fronts of the flows) ─► choose: shares of the tenants, their limits ─► hold queue
 //!    ▲                                                                                        │
-//!    └──────────── tend: what is overdue, deferred, dead, decided ◄───────────────────────────┘
+//!    └──────────── tend: what is overdue, deferred, dead ◄────────────────────────────────────┘
 //! ```
 
 mod at_risk;
 mod choose;
+mod decided;
 mod held;
 mod lines;
 mod money;
@@ -35,6 +36,7 @@ pub use self::tenants::{Allowance, Allowances, allowances};
 use self::tend::SWEEP;
 use super::fleet::Fleet;
 use super::hold::HoldMessage;
+use super::pace::Gate;
 use super::record::Recorder;
 use super::tally::Tally;
 use super::{lifecycle, rank, spend, verdict};
@@ -70,6 +72,8 @@ pub struct Settings {
 pub struct Context {
     /// Who plans.
     pub fleet: Arc<Fleet>,
+    /// This replica's gate, for what it knows of its lanes sooner than the fleet does.
+    pub gate: Gate,
     /// Quotas.
     pub catalog: Arc<Catalog>,
     /// Ends what nobody else can.
@@ -150,6 +154,7 @@ impl Planner {
         self.look_at_dead_letters(term).await?;
         self.top_up(term).await?;
         self.expire(term).await?;
+        self.conclude().await?;
         self.watch_deadlines(term).await
     }
 
@@ -179,7 +184,6 @@ impl Planner {
                     ticket: row.ticket.clone().unwrap_or_default(),
                     lane: row.request.lane.clone(),
                     rank: rank.clone().unwrap_or_else(|| rank::first(&row.request.rank)),
-                    decided: row.verdict.is_some(),
                     estimate: row.request.estimate,
                     use_case: row.request.use_case.clone(),
                     deadline: row.request.deadline,

@@ -187,6 +187,11 @@ impl Recorder {
             self.spend.add(&row.request.tenant, usd, outcome.finished_at);
         }
         self.send(row, body).await;
+        self.count(row);
+    }
+
+    /// Counts a row that has just become final and was told of before.
+    pub fn count(&self, row: &Row) {
         if let Some(report) = ReportRow::of(row) {
             self.tally.finished(&report);
         }

@@ -423,7 +423,6 @@ async fn what_was_finished_but_not_told_is_told_from_the_dead_letter_queue() {
         ticket: "ticket".to_owned(),
         lane: request.lane.clone(),
         rank: request.rank.clone(),
-        decided: false,
         estimate: request.estimate,
         use_case: None,
         deadline: None,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use smoother::clock::Timestamp;
+use smoother::ports::model::CallErrorClass;
 use smoother::request::{Row, Status};
 use smoother::shutdown::Stop;
 
@@ -240,4 +241,30 @@ async fn deadlines_that_will_not_be_met_are_told_once() {
     let alerts = rig.alerts();
     let told = alerts.iter().filter(|subject| subject.contains("at risk")).count();
     assert_eq!(told, 1, "{alerts:?}");
+}
+
+/// A lane whose quota of the day is used up keeps its backlog where it is, instead of passing it through the hold queue.
+#[tokio::test(start_paused = true)]
+async fn a_lane_that_is_paused_for_long_keeps_its_backlog_and_blocks_nobody() {
+    let rig = Rig::new().await;
+    rig.model.on("day-0", &[Reply::Fail(CallErrorClass::ThrottledDay)]);
+    rig.send(&many("day", 300)).await;
+    let micro = (0..40).map(|n| {
+        let mut message = of("other", &format!("other-{n}"));
+        message["model_id"] = json!(MICRO);
+        message
+    });
+    rig.send(&micro.collect::<Vec<_>>()).await;
+    let worker = rig.worker("w", |settings| settings.until_idle = false);
+    let stop = Stop::default();
+    let watch = async {
+        tokio::time::sleep(seconds(60)).await;
+        stop.intake.cancel();
+    };
+    tokio::join!(worker.run(stop.clone()), watch);
+    assert!(rows(&rig, "other", 40).await.iter().all(|row| row.status == Status::Succeeded));
+    let day = rows(&rig, "day", 300).await;
+    let passed = day.iter().filter(|row| row.queued_at.is_some()).count();
+    assert!(passed <= 60, "{passed} of 300 went through the hold queue, which has 24 places");
+    assert!(day.iter().all(|row| !row.status.is_terminal() || row.status == Status::Succeeded));
 }

@@ -50,9 +50,6 @@ impl Caller {
     pub(super) async fn see_through(&self, message: &HoldMessage, receives: u32, stop: &CancellationToken) -> End {
         let mut claimed: Option<Box<Claimed>> = None;
         let mut calls = Calls::default();
-        if message.decided {
-            return self.announce(message, receives).await;
-        }
         loop {
             // What was called before goes on before others of its class.
             let rank = if claimed.is_some() { rank::first(&message.rank) } else { message.rank.clone() };
@@ -224,18 +221,6 @@ impl Caller {
         retry::until_done(|e| self.context.recorder.port_failed(e), get).await?.verdict
     }
 
-    /// Ends what was decided without a call.
-    async fn announce(&self, message: &HoldMessage, receives: u32) -> End {
-        match self.claim(message, receives).await {
-            // Decided no more: whoever looks after it next sends it on its usual way.
-            Claiming::Got(current) => {
-                let now = self.context.clock.now();
-                self.defer(&current, Calls::default(), now, "it was not decided after all".to_owned()).await
-            }
-            Claiming::Over(end) => end,
-        }
-    }
-
     async fn call(&self, current: &Claimed) -> Result<Answer, CallError> {
         let request = &current.row.request;
         let call = Call {
@@ -306,7 +291,11 @@ impl Caller {
     async fn defer(&self, current: &Claimed, calls: Calls, not_before: Timestamp, why: String) -> End {
         let now = self.context.clock.now();
         let transition = lifecycle::defer(&current.row, &current.claim, calls, not_before, why, now);
-        self.context.recorder.apply(transition).await;
+        if let Applied::Done(row) = self.context.recorder.apply(transition).await
+            && row.verdict.is_some()
+        {
+            self.context.recorder.apply(lifecycle::set_aside(&row, now)).await;
+        }
         End::Delete
     }
 

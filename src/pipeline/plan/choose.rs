@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::shares::{Class, Head};
 use super::tenants::Allowance;
 use super::{Planner, SWEEP, Term};
+use crate::pipeline::fleet::LaneUse;
 use crate::pipeline::lifecycle;
 use crate::ports::{Applied, Page, PortResult, Work, WorkItem, WorkList};
 use crate::request::{Flow, Lane, Tenant};
@@ -40,7 +41,11 @@ impl Planner {
             self.reserve(&mut term.money, item);
         }
         term.held.observe(listed, self.ledger.list_lag());
-        term.shares.observe(|id| term.held.contains(id), &self.context.fleet.lane_uses());
+        let mut uses = self.context.fleet.lane_uses();
+        for own in self.context.gate.snapshots() {
+            uses.entry(own.lane.clone()).or_default().paused |= own.paused_for_long();
+        }
+        term.shares.observe(|id| term.held.contains(id), &uses);
         term.money.observe(|id| term.held.contains(id), self.context.clock.now());
         if term.held.len() >= capacity {
             return Ok(());
@@ -49,7 +54,7 @@ impl Planner {
         loop {
             term.lines.read(&*self.ledger, |id| term.held.contains(id)).await?;
             self.keep_budgets(term).await?;
-            let chosen = self.choose(term, capacity);
+            let chosen = self.choose(term, capacity, &uses);
             if chosen.is_empty() {
                 return Ok(());
             }
@@ -58,9 +63,9 @@ impl Planner {
     }
 
     /// Chooses until nobody is left who may go. Some places are kept for urgent requests, and some from them.
-    fn choose(&self, term: &mut Term, capacity: usize) -> Vec<Chosen> {
+    fn choose(&self, term: &mut Term, capacity: usize, uses: &HashMap<String, LaneUse>) -> Vec<Chosen> {
         let kept = (capacity / 10).max(1);
-        let mut open = self.open(term, capacity);
+        let mut open = self.open(term, capacity, uses);
         let shared_wait = open.iter().flat_map(|lane| &lane.flows).any(|flow| !flow.urgent);
         let mut chosen = Vec::new();
         loop {
@@ -112,7 +117,8 @@ impl Planner {
         }
     }
 
-    fn open(&self, term: &Term, capacity: usize) -> Vec<Open> {
+    /// The lanes that anybody may go to. At the gate of one that is paused for long they would only be sent back.
+    fn open(&self, term: &Term, capacity: usize, uses: &HashMap<String, LaneUse>) -> Vec<Open> {
         let mut by_lane: HashMap<Lane, Vec<Flow>> = HashMap::new();
         for (flow, _) in term.lines.heads() {
             by_lane.entry(flow.lane.clone()).or_default().push(flow.clone());
@@ -120,6 +126,7 @@ impl Planner {
         let several = by_lane.keys().chain(term.held.lanes()).collect::<HashSet<_>>().len() > 1;
         by_lane
             .into_iter()
+            .filter(|(lane, _)| uses.get(lane.as_str()).is_none_or(|lane| !lane.paused))
             .map(|(lane, flows)| Open {
                 held: term.held.of_lane(&lane),
                 cap: self.lane_cap(&lane, several, capacity),

@@ -7,6 +7,7 @@
 //! | a message of a worker that was killed | SQS delivers it again | the visibility timeout |
 //! | a message received three times in vain | the dead-letter queue has grown | 2 s more |
 //! | a deferral that is over | its place in the list of deferrals | a round |
+//! | a decided row whose end was not written | its place in the list of the decided | a takeover |
 //! | a final row whose result was not sent | its message, delivered again, or found dead | as above |
 
 use std::time::Duration;
@@ -19,7 +20,7 @@ use crate::pipeline::alerter::{After, News};
 use crate::pipeline::hold::HoldMessage;
 use crate::pipeline::lifecycle;
 use crate::ports::{Applied, Page, PortResult, Severity, Work, WorkList};
-use crate::request::{Row, Status, Verdict};
+use crate::request::{Row, Status};
 
 /// Deferrals that end, and overdue rows, looked at per round.
 pub(super) const SWEEP: usize = 500;
@@ -153,29 +154,9 @@ impl Planner {
         Ok(poison)
     }
 
-    /// Ends a request without a call: see [`lifecycle::condemn`].
-    pub(super) async fn condemn(&self, row: &Row, verdict: Verdict, why: String) {
-        let now = self.context.clock.now();
-        let Some(transition) = lifecycle::condemn(row, verdict, why, now) else { return };
-        if let Applied::Done(row) = self.context.recorder.apply(transition).await
-            && row.status == Status::Queued
-        {
-            self.look_after(&row, "it was decided without a call", now).await;
-        }
-    }
-
-    /// Moves a held row on: what is decided goes to a worker that writes its end, a call that still runs is left alone for a while, anything else goes back into line. The
+    /// Moves a held row on: a call that still runs is left alone for a while, anything else goes back into line. The
     /// claim that follows decides whether it is tried again or has taken too many workers down.
     async fn look_after(&self, row: &Row, why: &str, now: Timestamp) {
-        if row.status == Status::Queued && row.verdict.is_some() {
-            let overdue = now + self.settings.overdue_after;
-            let id = row.request.id.clone();
-            let reissued = lifecycle::reissue(id, &lifecycle::token(), overdue, now);
-            if let Applied::Done(row) = self.context.recorder.apply(reissued).await {
-                self.send(vec![(*row, None)], overdue).await;
-            }
-            return;
-        }
         let alive = row.worker.as_deref().is_some_and(|worker| self.context.fleet.is_alive(worker));
         let transition = match row.status {
             Status::Running if alive => lifecycle::extend(row, STILL_RUNNING, now),
