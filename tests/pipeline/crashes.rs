@@ -44,7 +44,7 @@ const fn expect(id: &'static str, ends: &'static [&'static str], calls: u32) -> 
     Expected { id, ends, calls }
 }
 
-const EXPECTED: [Expected; 11] = [
+const EXPECTED: [Expected; 12] = [
     expect("urgent", &["SUCCEEDED"], 1),
     expect("normal", &["SUCCEEDED"], 1),
     expect("bulk", &["SUCCEEDED"], 1),
@@ -57,6 +57,14 @@ const EXPECTED: [Expected; 11] = [
     // By whom it is noticed depends on where the crash left it; before its admission it is refused.
     expect("hurried", &["EXPIRED", "SUCCEEDED", "REJECTED"], 1),
     expect("invalid", &["REJECTED"], 0),
+    expect("refused", &["FAILED"], 0),
+];
+
+/// One call costs more than its tenant may spend in a day.
+const NO_MONEY: [(&str, &str); 3] = [
+    ("tenants.broke.usd_per_day", "0.01"),
+    ("models.\"amazon.nova-lite-v1:0\".input_usd_per_mtok", "10000"),
+    ("models.\"amazon.nova-lite-v1:0\".output_usd_per_mtok", "10000"),
 ];
 
 async fn scenario() -> Rig {
@@ -87,6 +95,7 @@ async fn scenario() -> Rig {
         with("deferred", "model_id", json!(MICRO)),
         request("large", "large"),
         with("invalid", "prioritee", json!("high")),
+        with("refused", "tenant", json!("broke")),
     ])
     .await;
     rig
@@ -94,7 +103,8 @@ async fn scenario() -> Rig {
 
 fn worker(rig: &Rig, life: &Arc<Life>, name: &str, roles: &[Role]) -> Worker {
     let (ports, model) = life.lead(&rig.local.ports, &rig.model());
-    rig.worker_on(ports, model, name, Vec::new(), |settings| {
+    let money = NO_MONEY.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    rig.worker_on(ports, model, name, money, |settings| {
         settings.roles = roles.iter().copied().collect();
         settings.until_idle = false;
         settings.plan.max_concurrent = 2;
