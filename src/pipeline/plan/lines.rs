@@ -6,6 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
+use tokio::time::Instant;
 
 use crate::clock::Timestamp;
 use crate::ports::ledger::FLOW_LAG;
@@ -24,8 +25,8 @@ const READS: usize = 16;
 #[derive(Debug, Default)]
 pub struct Lines {
     fronts: HashMap<Flow, Front>,
-    /// Wall time of the last look at which flows there are.
-    looked: Option<Timestamp>,
+    /// The last look at which flows there are, by both clocks.
+    looked: Option<(Timestamp, Instant)>,
 }
 
 #[derive(Debug, Default)]
@@ -38,13 +39,17 @@ struct Front {
 }
 
 impl Lines {
-    /// Learns which flows something has entered since the last look, all there are at the first.
+    /// Learns which flows something has entered since the last look, all there are at the first. Where lists lag behind, it
+    /// looks no more often than that: those reads cost money.
     pub async fn discover(&mut self, ledger: &dyn Ledger, now: Timestamp) -> PortResult<()> {
-        let since = self.looked.map(|looked| looked - FLOW_LAG);
+        if self.looked.is_some_and(|(_, looked)| looked.elapsed() < ledger.list_lag()) {
+            return Ok(());
+        }
+        let since = self.looked.map(|(looked, _)| looked - FLOW_LAG);
         for flow in ledger.flows(since).await? {
             self.fronts.entry(flow).or_default().stale = true;
         }
-        self.looked = Some(now);
+        self.looked = Some((now, Instant::now()));
         Ok(())
     }
 
