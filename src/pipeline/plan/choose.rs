@@ -36,7 +36,8 @@ impl Planner {
         let capacity = self.capacity();
         let listed = self.ledger.list(&WorkList::Held, Page::first(capacity + SWEEP)).await?;
         term.held.observe(listed, self.ledger.list_lag());
-        term.shares.observe(|id| term.held.contains(id), &self.context.fleet.in_flight());
+        let waits = |lane: &Lane| term.lines.heads().any(|(flow, _)| flow.lane == *lane);
+        term.shares.observe(|id| term.held.contains(id), &self.context.fleet.in_flight(), waits);
         if term.held.len() >= capacity {
             return Ok(());
         }
