@@ -1,11 +1,15 @@
 //! The fronts of the backlog's lines: of every flow the best-ranked requests, read ahead in pages.
 //!
 //! The planner takes from these, so that what a plan reads does not depend on how long the backlog is. A front is read
-//! anew when something has entered its list, since that may rank before what is known.
+//! anew when something has entered its list, since that may rank before what is known: at once where nothing is known or
+//! it may be urgent, and else once a second, however much arrives.
 
 use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
+
+use tokio::time::Instant;
 
 use crate::clock::Timestamp;
 use crate::ports::ledger::FLOW_LAG;
@@ -14,9 +18,11 @@ use crate::request::{Flow, RequestId};
 
 /// Requests known ahead over all flows, about: what bounds the planner's memory.
 const KNOWN: usize = 20_000;
-/// Of one flow.
-const LONGEST: usize = 1_000;
+/// Of one flow. Since a front is read anew while requests arrive, what is read ahead is mostly read in vain.
+const LONGEST: usize = 250;
 const SHORTEST: usize = 4;
+/// Between two reads of a front that has something, of a flow that is not urgent.
+const ANEW: Duration = Duration::from_secs(1);
 /// Lists read at the same time.
 const READS: usize = 16;
 
@@ -35,6 +41,7 @@ struct Front {
     more: bool,
     /// Something may have come in before it.
     stale: bool,
+    read: Option<Instant>,
 }
 
 impl Lines {
@@ -48,11 +55,11 @@ impl Lines {
         Ok(())
     }
 
-    /// Reads the fronts that are stale, or used up although there is more; none of those `held`, which a list may show for a moment
+    /// Reads the fronts that are stale and due, or used up although there is more; none of those `held`, which a list may show for a moment
     /// after they have left it.
     pub async fn read(&mut self, ledger: &dyn Ledger, held: impl Fn(&RequestId) -> bool) -> PortResult<()> {
         let page = (KNOWN / self.fronts.len().max(1)).clamp(SHORTEST, LONGEST);
-        let wanted = self.fronts.iter().filter(|(_, front)| front.stale || (front.items.is_empty() && front.more));
+        let wanted = self.fronts.iter().filter(|(flow, front)| front.is_wanted(flow));
         let reads: Vec<_> = wanted
             .map(|(flow, _)| {
                 let flow = flow.clone();
@@ -69,7 +76,7 @@ impl Lines {
             if items.is_empty() && !more {
                 self.fronts.remove(&flow);
             } else {
-                self.fronts.insert(flow, Front { items, more, stale: false });
+                self.fronts.insert(flow, Front { items, more, stale: false, read: Some(Instant::now()) });
             }
         }
         Ok(())
@@ -105,7 +112,17 @@ impl Lines {
 
     /// Looks at this flow's list again: something that was taken may still be there.
     pub fn recheck(&mut self, flow: &Flow) {
-        self.fronts.entry(flow.clone()).or_default().stale = true;
+        let front = self.fronts.entry(flow.clone()).or_default();
+        (front.stale, front.read) = (true, None);
+    }
+}
+
+impl Front {
+    fn is_wanted(&self, flow: &Flow) -> bool {
+        if self.items.is_empty() {
+            return self.stale || self.more;
+        }
+        self.stale && (flow.urgent || self.read.is_none_or(|read| read.elapsed() >= ANEW))
     }
 }
 
