@@ -23,6 +23,8 @@ const LONGEST: usize = 250;
 const SHORTEST: usize = 4;
 /// Between two reads of a front that has something, of a flow that is not urgent.
 const ANEW: Duration = Duration::from_secs(1);
+/// Between two looks at all flows there are: whatever was missed or lost on the way is found by then.
+const ALL_AGAIN: Duration = Duration::from_mins(1);
 /// Lists read at the same time.
 const READS: usize = 16;
 
@@ -32,48 +34,55 @@ pub struct Lines {
     fronts: HashMap<Flow, Front>,
     /// Wall time of the last look at which flows there are.
     looked: Option<Timestamp>,
+    looked_at_all: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
 struct Front {
     items: VecDeque<WorkItem>,
-    /// There may be more behind the last one.
-    more: bool,
+    /// The last one that was read, when there may be more behind it.
+    more: Option<WorkItem>,
     /// Something may have come in before it.
     stale: bool,
     read: Option<Instant>,
 }
 
 impl Lines {
-    /// Learns which flows something has entered since the last look, all there are at the first.
+    /// Learns which flows something has entered since the last look; all there are at the first, and again once a minute.
     pub async fn discover(&mut self, ledger: &dyn Ledger, now: Timestamp) -> PortResult<()> {
-        let since = self.looked.map(|looked| looked - FLOW_LAG);
+        let all = self.looked_at_all.is_none_or(|looked| looked.elapsed() >= ALL_AGAIN);
+        let since = self.looked.filter(|_| !all).map(|looked| looked - FLOW_LAG);
         for flow in ledger.flows(since).await? {
             self.fronts.entry(flow).or_default().stale = true;
         }
         self.looked = Some(now);
+        if all {
+            self.looked_at_all = Some(Instant::now());
+        }
         Ok(())
     }
 
-    /// Reads the fronts that are stale and due, or used up although there is more; none of those `held`, which a list may show for a moment
-    /// after they have left it.
+    /// Reads the fronts that are stale and due from their beginning, and those that are used up from where they ended; none of those
+    /// `held`, which a list may show for a moment after they have left it.
     pub async fn read(&mut self, ledger: &dyn Ledger, held: impl Fn(&RequestId) -> bool) -> PortResult<()> {
-        let page = (KNOWN / self.fronts.len().max(1)).clamp(SHORTEST, LONGEST);
+        let limit = (KNOWN / self.fronts.len().max(1)).clamp(SHORTEST, LONGEST);
         let wanted = self.fronts.iter().filter(|(flow, front)| front.is_wanted(flow));
         let reads: Vec<_> = wanted
-            .map(|(flow, _)| {
-                let flow = flow.clone();
+            .map(|(flow, front)| {
+                let (flow, behind) = (flow.clone(), front.more.clone().filter(|_| !front.stale));
                 async move {
-                    let items = ledger.list(&WorkList::Ready(flow.clone()), Page::first(page)).await?;
+                    let page = Page::first(limit);
+                    let page = behind.as_ref().map_or(page, |last| page.after(last));
+                    let items = ledger.list(&WorkList::Ready(flow.clone()), page).await?;
                     Ok((flow, items))
                 }
             })
             .collect();
         let read: Vec<(Flow, Vec<WorkItem>)> = stream::iter(reads).buffer_unordered(READS).try_collect().await?;
         for (flow, items) in read {
-            let more = items.len() >= page;
+            let more = items.last().filter(|_| items.len() >= limit).cloned();
             let items: VecDeque<WorkItem> = items.into_iter().filter(|item| !held(&item.id)).collect();
-            if items.is_empty() && !more {
+            if items.is_empty() && more.is_none() {
                 self.fronts.remove(&flow);
             } else {
                 self.fronts.insert(flow, Front { items, more, stale: false, read: Some(Instant::now()) });
@@ -104,6 +113,8 @@ impl Lines {
             if front.items.iter().any(|item| is_past(item, now)) {
                 let (past, left) = front.items.drain(..).partition(|item| is_past(item, now));
                 front.items = left;
+                // Should one of them not be ended after all, it is found again.
+                front.stale = true;
                 expired.extend::<VecDeque<_>>(past);
             }
         }
@@ -120,7 +131,7 @@ impl Lines {
 impl Front {
     fn is_wanted(&self, flow: &Flow) -> bool {
         if self.items.is_empty() {
-            return self.stale || self.more;
+            return self.stale || self.more.is_some();
         }
         self.stale && (flow.urgent || self.read.is_none_or(|read| read.elapsed() >= ANEW))
     }
@@ -129,3 +140,6 @@ impl Front {
 fn is_past(item: &WorkItem, now: Timestamp) -> bool {
     item.deadline.is_some_and(|deadline| deadline <= now)
 }
+
+#[cfg(test)]
+mod tests;
