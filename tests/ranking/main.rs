@@ -71,6 +71,12 @@ impl Run {
         self.waits().remove(&(tenant, class)).unwrap()
     }
 
+    /// Of tenants in one lane: shares are kept in each lane on its own.
+    fn least_jain(&self, scenario: &Scenario) -> Option<f64> {
+        let one_lane = self.trace.iter().all(|planned| planned.model == self.trace[0].model);
+        one_lane.then(|| figures::least_jain(&self.trace, &self.fates, &scenario.weights, self.horizon)).flatten()
+    }
+
     fn slack(&self, weights: &[(&str, f64)]) -> f64 {
         figures::slack(&self.trace, &self.fates, weights, self.horizon)
     }
@@ -79,6 +85,19 @@ impl Run {
         let waits = figures::waits(&self.trace, fates, self.horizon);
         let (met, due) = waits.values().fold((0, 0), |(met, due), w| (met + w.met, due + w.due));
         met as f64 / due.max(1) as f64
+    }
+
+    /// A row of the second table.
+    fn summary(&self, scenario: &Scenario) -> String {
+        let shown = |figure: Option<String>| figure.unwrap_or("–".to_owned());
+        let slack = scenario.outage.is_none().then(|| format!("{:.1} s", self.slack(&scenario.weights)));
+        format!(
+            "| `{}` | {} | {} | {} |\n",
+            scenario.name,
+            shown(self.least_jain(scenario).map(|jain| format!("{jain:.4}"))),
+            shown(slack),
+            figures::overtaken(&self.trace, &self.fates)
+        )
     }
 
     /// Rows of the table.
@@ -136,16 +155,11 @@ fn write_the_table() {
     for scenario in scenarios::all(horizon) {
         let run = Run::of(&scenario, horizon);
         println!("{}", run.rows(scenario.name));
-        (scenario.check)(&run, &scenario);
         table += &run.rows(scenario.name);
-        let jain = figures::least_jain(&run.trace, &run.fates, &scenario.weights, run.horizon);
-        sums += &format!(
-            "| `{}` | {} | {} | {} |\n",
-            scenario.name,
-            jain.map_or("–".to_owned(), |jain| format!("{jain:.4}")),
-            if scenario.outage.is_some() { "–".to_owned() } else { format!("{:.1} s", run.slack(&scenario.weights)) },
-            figures::overtaken(&run.trace, &run.fates)
-        );
+        let row = run.summary(&scenario);
+        println!("{row}");
+        sums += &row;
+        (scenario.check)(&run, &scenario);
     }
     let document = std::fs::read_to_string(DOCUMENT).unwrap();
     let (before, rest) = document.split_once(BEGIN).unwrap();
@@ -162,7 +176,7 @@ fn check(name: &str) {
     let scenario = scenarios::all(horizon).into_iter().find(|scenario| scenario.name == name).unwrap();
     let run = Run::of(&scenario, horizon);
     println!("{HEADER}{}", run.rows(name));
-    println!("beyond the share {:.1} s", run.slack(&scenario.weights));
+    println!("{}", run.summary(&scenario));
     (scenario.check)(&run, &scenario);
 }
 

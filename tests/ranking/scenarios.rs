@@ -33,7 +33,7 @@ fn kept(run: &Run, scenario: &Scenario) {
     let put_off = if scenario.outage.is_some() { HELD + SLOTS as usize } else { 0 };
     let overtaken = figures::overtaken(&run.trace, &run.fates);
     assert!(overtaken <= put_off, "{overtaken} overtook what came more than its allowance earlier");
-    let jain = figures::least_jain(&run.trace, &run.fates, &scenario.weights, run.horizon);
+    let jain = run.least_jain(scenario);
     assert!(jain.is_none_or(|jain| jain >= 0.99), "fairness of an hour: {jain:?}");
 }
 
