@@ -161,7 +161,8 @@ impl Planner {
     /// Ends what is past its deadline, whatever its lane and its tenant wait for.
     async fn expire(&self, term: &mut Term) -> PortResult<()> {
         for item in term.lines.take_expired(self.context.clock.now()) {
-            let Some(row) = self.ledger.get(&item.id).await? else { continue };
+            // A list may show for a moment what was ended already.
+            let Some(row) = self.ledger.get(&item.id).await?.filter(|row| row.verdict.is_none()) else { continue };
             if let Some(deadline) = row.request.deadline.filter(|deadline| *deadline <= self.context.clock.now()) {
                 self.condemn(&row, verdict::expired(deadline), "its deadline passed".to_owned()).await;
             }

@@ -45,7 +45,8 @@ impl Planner {
         for own in self.context.gate.snapshots() {
             uses.entry(own.lane.clone()).or_default().paused |= own.paused_for_long();
         }
-        term.shares.observe(|id| term.held.contains(id), &uses);
+        let waits = |lane: &Lane| term.lines.heads().any(|(flow, _)| flow.lane == *lane);
+        term.shares.observe(|id| term.held.contains(id), &uses, waits);
         term.money.observe(|id| term.held.contains(id), self.context.clock.now());
         if term.held.len() >= capacity {
             return Ok(());

@@ -1,0 +1,108 @@
+//! The same on the AWS adapters: calls of AWS by operation, counted on the wire between the worker and the emulator.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use smoother::aws::{self, clients, provision};
+use smoother::clock::Clock;
+use smoother::ports::Ports;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::{Child, Command};
+
+const REGION: &str = "us-east-1";
+/// Ends the emulator when its input ends, that is, when the test process is gone, however it went.
+const KEEPER: &str = r#""$0" & child=$!; read -r _; kill "$child"; wait "$child""#;
+/// What comes before the name of an operation.
+const TARGET: &[u8] = b"x-amz-target: ";
+
+/// Calls by operation.
+pub type Calls = Arc<Mutex<BTreeMap<String, u64>>>;
+
+/// Ports on an emulator of their own; `counted` go through a relay that counts.
+pub struct Aws {
+    pub direct: Ports,
+    pub counted: Ports,
+    pub calls: Calls,
+    _keeper: Child,
+}
+
+impl Aws {
+    pub async fn start() -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+        let in_crate = concat!(env!("CARGO_MANIFEST_DIR"), "/.venv");
+        let venv = std::env::var_os("SMOOTHER_VENV").unwrap_or_else(|| in_crate.into());
+        let executable = PathBuf::from(venv).join("bin/ministack");
+        assert!(executable.is_file(), "no {}; run ./scripts/test once, which installs it", executable.display());
+        let keeper = Command::new("sh")
+            .args(["-c", KEEPER])
+            .arg(executable)
+            .env("BIND_HOST", "127.0.0.1")
+            .env("GATEWAY_PORT", port.to_string())
+            .env("LOG_LEVEL", "ERROR")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut tries = 0;
+        while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+            tries += 1;
+            assert!(tries < 600, "the AWS emulator does not answer");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let calls = Calls::default();
+        let relay = relay(port, Arc::clone(&calls)).await;
+        let config = |port| clients::emulator_config(&format!("http://127.0.0.1:{port}"), REGION).unwrap();
+        let provisioned = provision::init(&config(port), "backlog", 30).await.unwrap();
+        let connect = |port| aws::connect_with(&config(port), &provisioned.settings(REGION), Clock::system()).unwrap();
+        Self { direct: connect(port), counted: connect(relay), calls, _keeper: keeper }
+    }
+}
+
+/// A port that leads to `port` and counts what passes.
+async fn relay(port: u16, calls: Calls) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let own = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let calls = Arc::clone(&calls);
+            tokio::spawn(async move {
+                let (mut from_client, mut to_client) = client.into_split();
+                let server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                let (mut from_server, mut to_server) = server.into_split();
+                let back = tokio::spawn(async move { copy(&mut from_server, &mut to_client).await });
+                let mut text = Vec::new();
+                let mut bytes = vec![0; 64 * 1024];
+                while let Ok(count @ 1..) = from_client.read(&mut bytes).await {
+                    text.extend_from_slice(&bytes[..count]);
+                    count_targets(&mut text, &calls);
+                    if to_server.write_all(&bytes[..count]).await.is_err() {
+                        break;
+                    }
+                }
+                back.abort();
+            });
+        }
+    });
+    own
+}
+
+/// Counts whole target headers in `text` and leaves what may be the beginning of one.
+fn count_targets(text: &mut Vec<u8>, calls: &Calls) {
+    loop {
+        let at = text.windows(TARGET.len()).position(|window| window.eq_ignore_ascii_case(TARGET));
+        let Some(at) = at else {
+            text.drain(..text.len().saturating_sub(TARGET.len()));
+            return;
+        };
+        text.drain(..at);
+        let Some(end) = text.iter().position(|byte| *byte == b'\r') else { return };
+        let operation = String::from_utf8_lossy(&text[TARGET.len()..end]).into_owned();
+        *calls.lock().unwrap().entry(operation).or_default() += 1;
+        text.drain(..end);
+    }
+}

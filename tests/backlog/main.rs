@@ -1,0 +1,216 @@
+//! What a request costs does not depend on how many others wait. `cargo test --release --test backlog -- --ignored --nocapture`
+//! goes up to a million.
+
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests, with figures for people")]
+
+mod aws;
+mod counting;
+mod seed;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws::Aws;
+use bytes::Bytes;
+use counting::counting;
+use seed::Seeder;
+use smoother::clock::{Clock, Timestamp};
+use smoother::config::{Config, Sources};
+use smoother::local;
+use smoother::models::Catalog;
+use smoother::pipeline::fleet::Role;
+use smoother::pipeline::spend::Limits;
+use smoother::pipeline::{alerter, call, ingest, plan};
+use smoother::ports::model::CallError;
+use smoother::ports::{Answer, Call, Model, Ports};
+use smoother::request::Usage;
+use smoother::retry::Policy;
+use smoother::shutdown::Stop;
+use smoother::worker::{Settings, Worker};
+use tokio::sync::Notify;
+
+const NOVA: &str = "amazon.nova-lite-v1:0";
+const START: Timestamp = Timestamp(1_795_252_123_456);
+/// Called before counting begins, and while it goes on.
+const BEFORE: u64 = 100;
+const COUNTED: u64 = 500;
+
+/// Answers after half a second to one and a half.
+#[derive(Default)]
+struct Echo {
+    calls: AtomicU64,
+    called: Notify,
+}
+
+#[async_trait]
+impl Model for Echo {
+    async fn call(&self, _: Call) -> Result<Answer, CallError> {
+        let call = self.calls.fetch_add(1, Ordering::Relaxed);
+        self.called.notify_one();
+        tokio::time::sleep(Duration::from_millis(500 + 389 * call % 1_000)).await;
+        let usage = Usage { input_tokens: 20, output_tokens: 50, ..Usage::default() };
+        Ok(Answer { body: Bytes::from_static(b"{}"), usage: Some(usage) })
+    }
+}
+
+/// Operations per request on the local adapters with so many in line; with `arrivals`, as many come as are called.
+async fn operations(backlog: usize, arrivals: bool) -> BTreeMap<String, f64> {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Clock::anchored(START);
+    let local = local::open(dir.path(), local::Settings::default(), clock.clone()).await.unwrap();
+    let (ports, counts) = counting(&local.ports);
+    let read = || counts.read().into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
+    measure(backlog, arrivals, &local.ports, ports, &clock, read).await
+}
+
+/// Puts so many into line through `direct`, works on `counted`, and reads the counts at the beginning and the end.
+async fn measure(
+    backlog: usize,
+    arrivals: bool,
+    direct: &Ports,
+    counted: Ports,
+    clock: &Clock,
+    read: impl Fn() -> BTreeMap<String, u64>,
+) -> BTreeMap<String, f64> {
+    let mut seeder = Seeder::new(&*direct.payloads, NOVA).await;
+    let began = std::time::SystemTime::now();
+    seeder.seed(&*direct.ledger, backlog, clock.now()).await;
+    println!("{backlog} put into line in {:.1?}", began.elapsed().unwrap());
+
+    let model = Arc::<Echo>::default();
+    let overrides = vec![(format!("models.\"{NOVA}\".tokens_per_minute"), "10000000".to_owned())];
+    let config = Config::load(&Sources { overrides, ..Sources::default() }).unwrap().config;
+    let settings = settings(&config);
+    let worker =
+        Worker::new(counted, Arc::clone(&model) as _, Arc::new(Catalog::new(&config)), clock.clone(), settings);
+    let stop = Stop::default();
+    let running = tokio::spawn(worker.run(stop.clone()));
+    let until = async |goal: u64, seeder: &mut Seeder| {
+        let mut seen = model.calls.load(Ordering::Relaxed);
+        while seen < goal {
+            model.called.notified().await;
+            let calls = model.calls.load(Ordering::Relaxed);
+            if arrivals {
+                seeder.seed(&*direct.ledger, usize::try_from(calls - seen).unwrap(), clock.now()).await;
+            }
+            seen = calls;
+        }
+    };
+    until(BEFORE, &mut seeder).await;
+    let (before, at, called) = (read(), std::time::SystemTime::now(), model.calls.load(Ordering::Relaxed));
+    until(BEFORE + COUNTED, &mut seeder).await;
+    let (after, took, called) = (read(), at.elapsed().unwrap(), model.calls.load(Ordering::Relaxed) - called);
+    stop.intake.cancel();
+    running.await.unwrap();
+    println!("{backlog} in line: {called} called in {took:.1?} of real time");
+    let per_request = |(name, count): (String, u64)| {
+        let count = count - before.get(&name).copied().unwrap_or(0);
+        (name, count as f64 / called as f64)
+    };
+    after.into_iter().map(per_request).collect()
+}
+
+fn settings(config: &Config) -> Settings {
+    let seconds = Duration::from_secs;
+    Settings {
+        worker: "w".to_owned(),
+        roles: BTreeSet::from([Role::Plan, Role::Call]),
+        input_pollers: 1,
+        drain_grace: seconds(25),
+        inline_limit: 200_000,
+        until_idle: false,
+        budgets: Limits::default(),
+        alerts: alerter::Settings { threshold: 5, period: seconds(60), cooldown: seconds(300) },
+        ingest: ingest::Settings {
+            region: "us-east-1".to_owned(),
+            allowed_source_buckets: Vec::new(),
+            limits: config.message_limits(),
+            expected_duration: seconds(1),
+            poll_wait: seconds(20),
+            visibility: seconds(60),
+        },
+        plan: plan::Settings {
+            queue_depth_threshold: 50,
+            window: seconds(300),
+            average_duration: seconds(1),
+            max_concurrent: 20,
+            interval: seconds(1),
+            overdue_after: seconds(900),
+            tenants: plan::Allowances::default(),
+            budgets: Limits::default(),
+        },
+        call: call::Settings {
+            worker: "w".to_owned(),
+            queue_depth_threshold: 50,
+            max_concurrent: 20,
+            call_timeout: seconds(900),
+            policy: Policy { max_attempts: 4, base: seconds(1), cap: seconds(300) },
+            poll_wait: seconds(20),
+            visibility: seconds(60),
+        },
+    }
+}
+
+/// Runs all sizes on the local adapters.
+async fn are_flat(sizes: &[usize], arrivals: bool) {
+    let mut all = Vec::new();
+    for size in sizes {
+        all.push((*size, operations(*size, arrivals).await));
+    }
+    println!("arrivals: {arrivals}");
+    compare(&all);
+}
+
+/// Every operation of the larger ones is as frequent as with the first, within a tenth (and a tenth of an operation where
+/// there is less than one per request).
+fn compare(all: &[(usize, BTreeMap<String, f64>)]) {
+    let names: BTreeSet<&String> = all.iter().flat_map(|(_, counts)| counts.keys()).collect();
+    let of = |counts: &BTreeMap<String, f64>, name| counts.get(name).copied().unwrap_or(0.0);
+    let line = |cells: Vec<String>| println!("| {} |", cells.join(" | "));
+    line(std::iter::once("per request".to_owned()).chain(all.iter().map(|(size, _)| size.to_string())).collect());
+    for name in &names {
+        let cells = all.iter().map(|(_, counts)| format!("{:.2}", of(counts, *name)));
+        line(std::iter::once((*name).clone()).chain(cells).collect());
+    }
+    let (first_size, first) = &all[0];
+    for (name, (size, counts)) in names.iter().flat_map(|name| all.iter().map(move |one| (*name, one))) {
+        let (more, less) = (of(counts, name), of(first, name));
+        assert!(
+            more <= less * 1.1 + 0.1,
+            "{name}: {more:.3} per request with {size} in line, {less:.3} with {first_size}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn operations_are_as_many_with_a_long_backlog() {
+    are_flat(&[2_000, 20_000], false).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn operations_are_as_many_with_a_long_backlog_while_more_arrive() {
+    are_flat(&[2_000, 20_000], true).await;
+}
+
+#[tokio::test(start_paused = true)]
+#[ignore = "a minute in release, ten in debug"]
+async fn operations_are_as_many_with_a_million() {
+    are_flat(&[2_000, 100_000, 1_000_000], false).await;
+    are_flat(&[2_000, 100_000, 1_000_000], true).await;
+}
+
+#[tokio::test]
+#[ignore = "minutes: the emulator takes a hundred rows a second, and reads all of them for each page of an index"]
+async fn calls_of_aws_are_as_many_with_a_long_backlog() {
+    let mut all = Vec::new();
+    for size in [1_000, 5_000] {
+        let aws = Aws::start().await;
+        let read = || aws.calls.lock().unwrap().clone();
+        let clock = Clock::system();
+        all.push((size, measure(size, false, &aws.direct, aws.counted.clone(), &clock, read).await));
+    }
+    compare(&all);
+}
