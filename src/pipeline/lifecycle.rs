@@ -243,15 +243,16 @@ pub fn extend(row: &Row, longer: Duration, at: Timestamp) -> Transition {
     }
 }
 
-/// Out of the hold queue and back into line, because what it belongs to was paused: the message becomes stale.
+/// Out of the hold queue and back into line, because what it belongs to was paused: the message becomes stale. Applies only
+/// while the row is still at `from`: what is decided meanwhile moves within the list, and must not wait for the pause.
 #[must_use]
-pub fn withdraw(id: RequestId, flow: Flow, rank: &str, at: Timestamp) -> Transition {
+pub fn withdraw(id: RequestId, from: Work, flow: Flow, rank: &str, at: Timestamp) -> Transition {
     Transition {
         id,
         from: &[Status::Queued],
         if_ticket: None,
         if_claim: None,
-        if_work: None,
+        if_work: Some(from),
         if_updated_at: None,
         to: Status::Received,
         at,

@@ -13,6 +13,7 @@
 mod choose;
 mod held;
 mod lines;
+mod paused;
 mod shares;
 mod tenants;
 mod tend;
@@ -26,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::held::Held;
 use self::lines::Lines;
+use self::paused::Paused;
 use self::shares::Shares;
 use self::tenants::Rates;
 pub use self::tenants::{Allowance, Allowances};
@@ -36,8 +38,9 @@ use super::record::Recorder;
 use super::tally::Tally;
 use super::{lifecycle, rank, verdict};
 use crate::clock::{Clock, Timestamp};
+use crate::control::pauses::Pauses;
 use crate::models::Catalog;
-use crate::ports::{Ledger, PortResult, Ports, Queue};
+use crate::ports::{Ledger, PortResult, Ports, Queue, Registers};
 use crate::request::Row;
 
 /// Between two plans: bounds what a flood of arrivals costs, and is short beside a call.
@@ -82,6 +85,7 @@ pub struct Planner {
     ledger: Arc<dyn Ledger>,
     hold: Arc<dyn Queue>,
     dead: Arc<dyn Queue>,
+    registers: Arc<dyn Registers>,
     context: Context,
     settings: Settings,
 }
@@ -96,6 +100,7 @@ struct Term {
     held: Held,
     shares: Shares,
     rates: Rates,
+    paused: Paused,
 }
 
 impl Planner {
@@ -103,7 +108,8 @@ impl Planner {
     #[must_use]
     pub fn new(ports: &Ports, context: Context, settings: Settings) -> Self {
         let (ledger, hold, dead) = (Arc::clone(&ports.ledger), Arc::clone(&ports.hold), Arc::clone(&ports.dead));
-        Self { ledger, hold, dead, context, settings }
+        let registers = Arc::clone(&ports.registers);
+        Self { ledger, hold, dead, registers, context, settings }
     }
 
     /// Plans until `stop`, whenever this replica leads: all of it at every interval, and between those, when it is woken,
@@ -131,13 +137,17 @@ impl Planner {
             *term = Term::default();
             return Ok(());
         };
+        // Before anything goes: a new planner must not take for running what its predecessor knew to be paused.
+        let pauses = Pauses::read(&*self.registers).await?;
         if term.number != Some(number) {
             self.reissue_all().await?;
             *term = Term { number: Some(number), ..Term::default() };
         }
+        term.paused.update(pauses);
         self.resume_deferred().await?;
         self.sweep_overdue().await?;
         self.look_at_dead_letters(term).await?;
+        self.withdraw_paused(term).await?;
         self.top_up(term).await?;
         self.expire(term).await
     }

@@ -107,7 +107,8 @@ impl Planner {
 
     fn open(&self, term: &Term, capacity: usize) -> Vec<Open> {
         let mut by_lane: HashMap<Lane, Vec<Flow>> = HashMap::new();
-        for (flow, _) in term.lines.heads() {
+        let now = self.context.clock.now();
+        for (flow, _) in term.lines.heads().filter(|(flow, _)| !term.paused.covers(flow, now)) {
             by_lane.entry(flow.lane.clone()).or_default().push(flow.clone());
         }
         let several = by_lane.keys().chain(term.held.lanes()).collect::<HashSet<_>>().len() > 1;
