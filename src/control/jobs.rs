@@ -198,6 +198,23 @@ impl Jobs {
         Ok(Answers { outcomes, not_audited })
     }
 
+    /// Says what would become of requests by name, and changes nothing.
+    ///
+    /// # Errors
+    /// As [`Jobs::change`], or the place is out of reach.
+    pub async fn preview(&self, ids: &[RequestId], order: &Order) -> Result<Answers, Error> {
+        self.check(order)?;
+        let mut outcomes = Vec::with_capacity(ids.len());
+        for id in ids {
+            let outcome = match self.judge(vec![id.clone()], order, None).await?.pop() {
+                Some((_, outcome)) => outcome,
+                None => Outcome::Unknown,
+            };
+            outcomes.push((id.clone(), outcome));
+        }
+        Ok(Answers { outcomes, not_audited: None })
+    }
+
     /// Gives an order for all that match. `watch` is told the counts after every page; `stop` ends it between two pages.
     ///
     /// # Errors
@@ -216,12 +233,12 @@ impl Jobs {
             if stop.is_cancelled() {
                 break Some("interrupted".to_owned());
             }
-            let step = match walk.next().await {
-                Ok(Some(step)) => step,
+            let page = match walk.next().await {
+                Ok(Some(page)) => page,
                 Ok(None) => break None,
                 Err(error) => break Some(error.to_string()),
             };
-            let ids = step.items.into_iter().filter(|item| !is_so(item, order.change)).map(|item| item.id).collect();
+            let ids = page.items.into_iter().filter(|item| !is_so(item, order.change)).map(|item| item.id).collect();
             let mut failed = None;
             for done in self.batch(ids, order, Some(filter)).await {
                 let Some(outcome) = done.outcome else { continue };
@@ -244,7 +261,7 @@ impl Jobs {
     ///
     /// # Errors
     /// The order makes no sense, or the place is out of reach.
-    pub async fn preview(
+    pub async fn preview_matching(
         &self,
         filter: &Filter,
         order: &Order,
@@ -254,18 +271,20 @@ impl Jobs {
         self.check(order)?;
         let mut walk = Walk::begin(&*self.ledger, filter).await?;
         let mut tally = Tally::default();
-        while let Some(step) = walk.next().await? {
+        while let Some(page) = walk.next().await? {
             if stop.is_cancelled() {
                 return Ok(Report { tally, stopped: Some("interrupted".to_owned()), ..Report::default() });
             }
-            let items: Vec<_> = step.items.into_iter().filter(|item| !is_so(item, order.change)).collect();
-            if step.held {
+            let items: Vec<_> = page.items.into_iter().filter(|item| !is_so(item, order.change)).collect();
+            if page.held {
                 let ids = items.into_iter().map(|item| item.id).collect();
-                for (row, outcome) in self.judge(ids, order, filter).await? {
+                for (row, outcome) in self.judge(ids, order, Some(filter)).await? {
                     tally.add(&outcome, Some(&row), order.change);
                 }
             } else {
-                items.iter().for_each(|item| tally.add_item(item));
+                for item in &items {
+                    tally.add_item(item);
+                }
             }
             watch(&tally);
         }

@@ -56,14 +56,12 @@ impl<'a> Walk<'a> {
             };
             let mut items = self.ledger.list(list, page).await?;
             let held = *list == WorkList::Held;
-            match items.last() {
-                Some(last) => self.last = Some(last.clone()),
-                None => {
-                    self.last = None;
-                    self.lists.pop_front();
-                    continue;
-                }
-            }
+            let Some(last) = items.last() else {
+                self.last = None;
+                self.lists.pop_front();
+                continue;
+            };
+            self.last = Some(last.clone());
             items.retain(|item| self.filter.takes_item(item));
             return Ok(Some(Step { items, held }));
         }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod background;
+mod control;
 mod quotas;
 mod registers;
 mod replicas;

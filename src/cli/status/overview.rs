@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::lanes::LaneNow;
 use crate::cli::place::Place;
 use crate::clock::Timestamp;
+use crate::control::pauses::{Pause, Pauses};
 use crate::pipeline::fleet::{Fleet, Member, Role};
 use crate::ports::ledger::Counts;
 use crate::ports::{PortResult, Queue};
@@ -51,6 +52,8 @@ pub struct Overview {
     pub requests: BTreeMap<Status, u64>,
     /// By `input`, `hold`, `dead`, `results`.
     pub queues: BTreeMap<&'static str, QueueNow>,
+    /// What operators hold back.
+    pub pauses: Vec<Pause>,
     /// One per quota.
     pub lanes: Vec<LaneNow>,
     /// Everybody who is or lately was there.
@@ -134,9 +137,10 @@ pub struct Observer {
 impl Observer {
     pub async fn look(&mut self, place: &Place) -> PortResult<Overview> {
         let ports = &place.ports;
-        let (crew, counts, input, hold, dead, results) = tokio::join!(
+        let (crew, counts, pauses, input, hold, dead, results) = tokio::join!(
             Crew::read(place),
             self.count(place),
+            Pauses::read(&*ports.registers),
             depth(&*ports.input),
             depth(&*ports.hold),
             depth(&*ports.dead),
@@ -148,6 +152,7 @@ impl Observer {
             place: place.dir.as_ref().map_or_else(|| place.config.aws_region.clone(), |dir| dir.display().to_string()),
             requests: counts?.by_status,
             queues: [("input", input?), ("hold", hold?), ("dead", dead?), ("results", results?)].into(),
+            pauses: pauses?.in_force(place.clock.now()),
             lanes: crew.lanes,
             workers: crew.workers,
             planner: crew.planner,

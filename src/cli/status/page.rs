@@ -5,12 +5,15 @@ use std::fmt::Write;
 use super::lanes::write_lanes;
 use super::overview::{Life, Overview, QueueNow, WorkerNow};
 use super::paint::{Paint, Tone};
-use crate::cli::format::{clip, date_time, plain, span, thousands};
+use crate::cli::control::line;
+use crate::cli::format::{WIDTH, clip, date_time, plain, span, thousands, wrap};
 use crate::clock::Timestamp;
 use crate::request::Status;
 
 /// Workers shown.
 const WORKERS: usize = 20;
+/// Pauses shown.
+const PAUSES: usize = 10;
 
 /// The page.
 pub fn page(overview: &Overview, paint: Paint) -> String {
@@ -23,6 +26,7 @@ fn write_page(page: &mut String, now: &Overview, paint: Paint) -> std::fmt::Resu
     let title = paint.paint(Tone::Strong, "smoother");
     writeln!(page, "{title} · {} · {}\n", clip(&plain(&now.place), 60), date_time(now.at))?;
     requests(page, now, paint)?;
+    pauses(page, now, paint)?;
     queues(page, now, paint)?;
     write_lanes(page, &now.lanes, paint)?;
     workers(page, now, paint)
@@ -52,6 +56,22 @@ fn requests(page: &mut String, now: &Overview, paint: Paint) -> std::fmt::Result
         if !parts.is_empty() {
             writeln!(page, "  {name:<10}{parts}")?;
         }
+    }
+    writeln!(page)
+}
+
+fn pauses(page: &mut String, now: &Overview, paint: Paint) -> std::fmt::Result {
+    if now.pauses.is_empty() {
+        return Ok(());
+    }
+    heading(page, paint, "Paused")?;
+    for pause in now.pauses.iter().take(PAUSES) {
+        for (place, line) in wrap(&line(pause, now.at), WIDTH - 4).iter().enumerate() {
+            writeln!(page, "  {}{}", if place == 0 { "" } else { "  " }, paint.paint(Tone::Warn, line))?;
+        }
+    }
+    if now.pauses.len() > PAUSES {
+        writeln!(page, "  and {} more", now.pauses.len() - PAUSES)?;
     }
     writeln!(page)
 }
@@ -127,7 +147,9 @@ mod tests {
     use super::super::overview::Crew;
     use super::super::overview::fixture::{NOW, members};
     use super::*;
-    use crate::cli::format::WIDTH;
+    use crate::control::pauses::{Pause, Scope};
+    use crate::request::Tenant;
+    use std::time::Duration;
 
     fn overview() -> Overview {
         let Crew { lanes, workers, planner } = Crew::of(&members(), Some("worker-1".to_owned()), NOW);
@@ -143,6 +165,13 @@ mod tests {
                 ("dead", QueueNow::default()),
             ]
             .into(),
+            pauses: vec![Pause {
+                scope: Scope::Tenant(Tenant::new("acme").unwrap()),
+                by: "ann".to_owned(),
+                since: NOW - Duration::from_mins(5),
+                until: None,
+                reason: Some("their batch went wild".to_owned()),
+            }],
             lanes,
             workers,
             planner,
@@ -159,6 +188,9 @@ smoother · ./data · 2026-11-21 09:08:43 UTC
 Requests
   open      1,204 received · 0 queued · 30 running
   finished  2 failed
+
+Paused
+  tenant acme by ann, 5 m 00 s ago, until it is resumed: their batch went wild
 
 Queues
   input           0 + 3 received       sent and not yet admitted
@@ -188,6 +220,7 @@ Workers
     fn an_empty_place_says_what_to_do() {
         let empty = Overview {
             requests: [].into(),
+            pauses: vec![],
             queues: [].into(),
             lanes: vec![],
             workers: vec![],
@@ -205,6 +238,7 @@ Workers
         let mut wide = overview();
         wide.lanes[0].lane = format!("default:us-east-1:arn:aws:bedrock:{}", "x".repeat(2000));
         wide.workers[0].worker = "w".repeat(200);
+        wide.pauses[0].reason = Some("because ".repeat(37));
         for status in Status::ALL {
             wide.requests.insert(status, 1_000);
         }

@@ -55,7 +55,7 @@ impl Jobs {
             for (id, row) in read {
                 match row {
                     Err(error) => {
-                        done.push(Judged { id, outcome: Some(Outcome::Failed(error.to_string())), before: None })
+                        done.push(Judged { id, outcome: Some(Outcome::Failed(error.to_string())), before: None });
                     }
                     Ok(None) => done.push(Judged { id, outcome: Some(Outcome::Unknown), before: None }),
                     Ok(Some(row)) => match self.plan(&row, order, filter, now) {
@@ -91,18 +91,18 @@ impl Jobs {
         done
     }
 
-    /// What would become of requests that a filter found; of those that are meant.
+    /// What would become of requests; of those that a `filter` found only what matches it now.
     pub(super) async fn judge(
         &self,
         ids: Vec<RequestId>,
         order: &Order,
-        filter: &Filter,
+        filter: Option<&Filter>,
     ) -> PortResult<Vec<(Row, Outcome)>> {
         let reads = ids.iter().map(|id| self.ledger.get(id));
         let rows: Vec<Option<Row>> =
             stream::iter(reads.collect::<Vec<_>>()).buffer_unordered(READS).try_collect().await?;
         let now = self.clock.now();
-        let judged = rows.into_iter().flatten().filter_map(|row| match self.plan(&row, order, Some(filter), now) {
+        let judged = rows.into_iter().flatten().filter_map(|row| match self.plan(&row, order, filter, now) {
             Plan::Apply(_, outcome) | Plan::Leave(outcome) => Some((row, outcome)),
             Plan::Pass => None,
         });
