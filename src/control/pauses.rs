@@ -165,7 +165,7 @@ impl<'a> Switch<'a> {
             })
             .await?;
         let states = (before.as_ref().map_or_else(|| "running".to_owned(), Pause::words), pause.words());
-        self.record(Action::Pause, &pause.scope, states, pause.reason.clone(), "paused").await?;
+        self.record(Action::Pause, &pause.scope, states, pause.reason.clone()).await?;
         Ok(before)
     }
 
@@ -178,7 +178,7 @@ impl<'a> Switch<'a> {
             self.change(|pauses| pauses.iter().position(|p| p.scope == *scope).map(|at| pauses.remove(at))).await?;
         if let Some(pause) = &before {
             let states = (pause.words(), "running".to_owned());
-            self.record(Action::Resume, scope, states, reason, "resumed").await?;
+            self.record(Action::Resume, scope, states, reason).await?;
         }
         Ok(before)
     }
@@ -209,7 +209,6 @@ impl<'a> Switch<'a> {
         scope: &Scope,
         (before, after): (String, String),
         reason: Option<String>,
-        outcome: &str,
     ) -> PortResult<()> {
         let event = Event {
             operator: self.operator.clone(),
@@ -218,7 +217,7 @@ impl<'a> Switch<'a> {
             before: Some(before),
             after: Some(after),
             reason,
-            outcome: BTreeMap::from([(outcome.to_owned(), 1)]),
+            outcome: BTreeMap::new(),
             stopped: None,
         };
         audit::record(self.registers, &self.clock, event).await

@@ -18,6 +18,7 @@ mod shares;
 mod tenants;
 mod tend;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,7 +42,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::control::pauses::Pauses;
 use crate::models::Catalog;
 use crate::ports::{Ledger, PortResult, Ports, Queue, Registers};
-use crate::request::Row;
+use crate::request::{RequestId, Row};
 
 /// Between two plans: bounds what a flood of arrivals costs, and is short beside a call.
 const GATHER: Duration = Duration::from_millis(50);
@@ -101,6 +102,8 @@ struct Term {
     shares: Shares,
     rates: Rates,
     paused: Paused,
+    /// Decided requests that were sent to workers to be ended: they take up nobody's place.
+    announced: HashMap<RequestId, Instant>,
 }
 
 impl Planner {
@@ -145,7 +148,7 @@ impl Planner {
         }
         term.paused.update(pauses);
         self.resume_deferred().await?;
-        self.sweep_overdue().await?;
+        self.sweep_overdue(term).await?;
         self.look_at_dead_letters(term).await?;
         self.withdraw_paused(term).await?;
         self.top_up(term).await?;

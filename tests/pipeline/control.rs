@@ -438,3 +438,62 @@ async fn what_was_done_is_on_record_even_if_it_was_cut_short() {
     assert_eq!((entries[0].event.outcome["changed"], entries[0].event.stopped.as_deref()), (500, Some("interrupted")));
     assert!(Pauses::read(&*rig.local.ports.registers).await.unwrap().in_force(rig.clock.now()).is_empty());
 }
+
+/// Bytes of memory in use, where the system tells.
+fn memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("RssAnon:"))?;
+    Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
+}
+
+/// Twenty thousand rows need no more memory than a few, and what is cancelled stands in nobody's way while it is ended.
+#[tokio::test(start_paused = true)]
+async fn a_bulk_change_of_many_is_a_page_at_a_time_and_holds_nobody_up() {
+    const MANY: usize = 20_000;
+    let rig = Rig::new().await;
+    rig.send(&[of("acme", "acme-model"), of("blue", "blue-model"), of("few", "few-model")]).await;
+    admit(&rig).await;
+    let add = async |model: &str, tenant: &str, n: usize| {
+        let template = rig.row(model).await.request;
+        for from in (0..n).step_by(1_000) {
+            let rows = (from..n.min(from + 1_000)).map(|n| {
+                let id = RequestId::new(format!("{tenant}-{n}")).unwrap();
+                let rank = format!("{}{n:08}", template.rank.split_at(32).0);
+                smoother::pipeline::lifecycle::admit(smoother::request::Request { id, rank, ..template.clone() })
+            });
+            for inserted in rig.local.ports.ledger.insert(rows.collect()).await {
+                inserted.unwrap();
+            }
+        }
+    };
+    add("acme-model", "acme", MANY).await;
+    add("blue-model", "blue", 30).await;
+    add("few-model", "few", 1_000).await;
+    assert_eq!(order_all(&rig, &tenant("few"), Change::Priority(Priority::BULK)).await.tally.changed(), 1_001);
+    let before = memory();
+    let (mut pages, mut most) = (0, 0);
+    let order = Order { change: Change::Cancel, reason: None };
+    let mut seen = 0;
+    let mut watch = |tally: &smoother::control::jobs::Tally| {
+        pages += 1;
+        most = most.max(tally.met() - seen);
+        seen = tally.met();
+    };
+    let report = jobs(&rig).change_matching(&tenant("acme"), &order, &mut watch, &CancellationToken::new()).await;
+    assert_eq!(report.unwrap().tally.changed(), MANY as u64 + 1);
+    assert!(most <= 500 && pages > 40, "{most} in a page, {pages} pages");
+    if let (Some(before), Some(after)) = (before, memory()) {
+        assert!(after < before + 10_000_000, "{before} bytes grew to {after}");
+    }
+    while_working(&rig, |settings| settings.plan.window = seconds(60), async {
+        wait(15).await;
+        let called = rig.model.calls.lock().unwrap().iter().filter(|call| call.starts_with("blue")).count();
+        assert_eq!(called, 31, "calls in 15 s beside what is being cancelled");
+    })
+    .await;
+    let results = rig.results().await;
+    let cancelled = results.values().filter(|r| r[0]["status"] == "CANCELLED").count();
+    assert!(cancelled > 2_000, "{cancelled} were ended");
+    assert!(results.values().all(|r| r.len() == 1));
+    assert_eq!(rig.model.calls.lock().unwrap().iter().filter(|call| call.starts_with("acme")).count(), 0);
+}

@@ -11,7 +11,7 @@ use crate::cli::format::{WIDTH, clip, date_time, plain, thousands, wrap};
 use crate::cli::place::PlaceArgs;
 use crate::cli::{Done, print};
 use crate::clock::Timestamp;
-use crate::control::audit::{self, Entry};
+use crate::control::audit::{self, Entry, Target};
 
 /// What is shown without another wish.
 const LATELY: Duration = Duration::from_hours(7 * 24);
@@ -83,10 +83,13 @@ fn write_entry(page: &mut String, entry: &Entry, who: usize) -> std::fmt::Result
     };
     let outcome: Vec<String> =
         event.outcome.iter().map(|(name, n)| format!("{} {}", thousands(*n), name.replace('_', " "))).collect();
-    let outcome = if outcome.is_empty() { "nothing matched".to_owned() } else { outcome.join(", ") };
     let mut parts = Vec::new();
     parts.extend(states);
-    parts.push(outcome);
+    match (outcome.is_empty(), &event.target) {
+        (false, _) => parts.push(outcome.join(", ")),
+        (true, Target::Scope(_)) => {}
+        (true, _) => parts.push("nothing matched".to_owned()),
+    }
     parts.extend(event.reason.as_ref().map(|reason| format!("because: {reason}")));
     parts.extend(event.stopped.as_ref().map(|why| format!("stopped early: {why}")));
     parts.extend(event.operator.arn.as_ref().map(|arn| format!("as {arn}")));
@@ -99,7 +102,7 @@ fn write_entry(page: &mut String, entry: &Entry, who: usize) -> std::fmt::Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::audit::{Action, Event, Operator, Target};
+    use crate::control::audit::{Action, Event, Operator};
 
     #[test]
     fn a_table_tells_it_all_within_the_width() {

@@ -13,6 +13,9 @@ use crate::nearest::nearest;
 use crate::ports::PortResult;
 use crate::request::{ModelId, Priority, RequestId, Tenant};
 
+/// Names in line that are listed when none is meant by a typo.
+const LISTED: usize = 6;
+
 /// Requests by id or by filter.
 #[derive(Debug, Args)]
 pub struct SelectionArgs {
@@ -152,8 +155,12 @@ pub async fn hint(place: &Place, filter: &Filter) -> PortResult<Option<String>> 
     ];
     for (what, name, known) in wanted {
         let Some(name) = name.filter(|name| !known.contains(name)) else { continue };
-        let meant = nearest(name, known.iter().copied()).map(|near| format!("; did you mean {near}?"));
-        return Ok(Some(format!("no request of {what} {name} is in line now{}", meant.unwrap_or_default())));
+        let meant = match nearest(name, known.iter().copied()) {
+            Some(near) => format!("; did you mean {near}?"),
+            None if known.is_empty() || known.len() > LISTED => String::new(),
+            None => format!("; what is: {}", known.into_iter().collect::<Vec<_>>().join(", ")),
+        };
+        return Ok(Some(format!("no request of {what} {name} is in line now{meant}")));
     }
     Ok(None)
 }

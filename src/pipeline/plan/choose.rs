@@ -6,8 +6,8 @@ use super::shares::{Class, Head};
 use super::tenants::Allowance;
 use super::{Planner, SWEEP, Term};
 use crate::pipeline::lifecycle;
-use crate::ports::{Applied, Page, PortResult, Work, WorkItem, WorkList};
-use crate::request::{Flow, Lane, Tenant};
+use crate::ports::{Applied, PortResult, Work, WorkItem, WorkList};
+use crate::request::{Flow, Lane, RequestId, Tenant};
 
 /// A request and its rank in the hold queue.
 struct Chosen {
@@ -34,7 +34,11 @@ impl Planner {
     /// Fills the hold queue as far as there is room and anybody may go.
     pub(super) async fn top_up(&self, term: &mut Term) -> PortResult<()> {
         let capacity = self.capacity();
-        let listed = self.ledger.list(&WorkList::Held, Page::first(capacity + SWEEP)).await?;
+        let mut listed = self.held(capacity + SWEEP + term.announced.len()).await?;
+        let there: HashSet<&RequestId> = listed.iter().map(|item| &item.id).collect();
+        let lag = self.ledger.list_lag();
+        term.announced.retain(|id, since| there.contains(id) || since.elapsed() < lag);
+        listed.retain(|item| !term.announced.contains_key(&item.id));
         term.held.observe(listed, self.ledger.list_lag());
         term.shares.observe(|id| term.held.contains(id), &self.context.fleet.in_flight());
         if term.held.len() >= capacity {

@@ -8,7 +8,7 @@ use super::{Planner, SWEEP, Term, first_error};
 use crate::clock::Timestamp;
 use crate::control::pauses::Pauses;
 use crate::pipeline::lifecycle;
-use crate::ports::{Applied, Page, PortResult, Work, WorkItem, WorkList};
+use crate::ports::{Applied, PortResult, Work, WorkItem, WorkList};
 use crate::request::{Flow, RequestId, Status};
 
 /// Rows read at the same time.
@@ -42,7 +42,7 @@ impl Planner {
             term.paused.stay.clear();
             return Ok(());
         }
-        let listed = self.ledger.list(&WorkList::Held, Page::first(self.capacity() + SWEEP)).await?;
+        let listed = self.held(self.capacity() + SWEEP + term.announced.len()).await?;
         let covered: Vec<WorkItem> = listed.into_iter().filter(|item| term.paused.covers(&item.flow, now)).collect();
         let place = |item: &WorkItem| (item.id.clone(), item.sort.clone());
         let there: HashSet<_> = covered.iter().map(place).collect();

@@ -11,6 +11,7 @@
 
 use std::time::Duration;
 
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::time::Instant;
 
 use super::{Planner, Term, first_error};
@@ -18,11 +19,15 @@ use crate::clock::Timestamp;
 use crate::pipeline::alerter::{After, News};
 use crate::pipeline::hold::HoldMessage;
 use crate::pipeline::lifecycle;
-use crate::ports::{Applied, Page, PortResult, Severity, Work, WorkList};
-use crate::request::{Row, Status, Verdict};
+use crate::ports::{Applied, Page, PortResult, Severity, Work, WorkItem, WorkList};
+use crate::request::{RequestId, Row, Status, Verdict};
 
 /// Deferrals that end, and overdue rows, looked at per round.
 pub(super) const SWEEP: usize = 500;
+/// Decided requests whose end workers are about to write, at most.
+const ANNOUNCED: usize = 2 * SWEEP;
+/// Rows read at the same time.
+const READS: usize = 16;
 /// How long between looks at the dead-letter queue.
 const DEAD_LETTER_LOOK: Duration = Duration::from_secs(2);
 /// Dead letters looked at in one pass.
@@ -36,7 +41,7 @@ impl Planner {
     pub(super) async fn reissue_all(&self) -> PortResult<()> {
         let now = self.context.clock.now();
         let overdue = now + self.settings.overdue_after;
-        let held = self.ledger.list(&WorkList::Held, Page::first(self.capacity() + SWEEP)).await?;
+        let held = self.held(self.capacity() + SWEEP).await?;
         let transitions =
             held.into_iter().map(|item| lifecycle::reissue(item.id, &lifecycle::token(), overdue, now)).collect();
         let rows = self.ledger.apply(transitions).await.into_iter().filter_map(|applied| match applied {
@@ -45,6 +50,13 @@ impl Planner {
         });
         self.send(rows.collect(), overdue).await;
         Ok(())
+    }
+
+    /// What is in the hold queue or being called. What is overdue is not: it is looked after, and may be any number.
+    pub(super) async fn held(&self, limit: usize) -> PortResult<Vec<WorkItem>> {
+        // Behind all of this very millisecond.
+        let (now, last) = (format!("{}~", Work::time_key(self.context.clock.now())), RequestId::from_message_id(""));
+        self.ledger.list(&WorkList::Held, Page { after: Some((&now, &last)), up_to: None, limit }).await
     }
 
     pub(super) async fn resume_deferred(&self) -> PortResult<()> {
@@ -63,15 +75,44 @@ impl Planner {
         Ok(())
     }
 
-    /// Rows that were held for too long: their message is lost, or their worker.
-    pub(super) async fn sweep_overdue(&self) -> PortResult<()> {
+    /// Rows that were held for too long: their message is lost, or their worker. Or they are decided: those are all sent to
+    /// workers together, as far as what was sent before has been dealt with, so that however many of them never crowd the others
+    /// out of the hold queue.
+    pub(super) async fn sweep_overdue(&self, term: &mut Term) -> PortResult<()> {
         let now = self.context.clock.now();
-        for item in self.ledger.list(&WorkList::Held, Page::first(SWEEP).up_to(&Work::time_key(now))).await? {
-            if let Some(row) = self.ledger.get(&item.id).await? {
-                self.look_after(&row, "it was held for too long", now).await;
-            }
+        let listed = self.ledger.list(&WorkList::Held, Page::first(SWEEP).up_to(&Work::time_key(now))).await?;
+        let reads = listed.iter().map(|item| self.ledger.get(&item.id));
+        let reads: Vec<_> = reads.collect();
+        let rows: Vec<Option<Row>> = stream::iter(reads).buffered(READS).try_collect().await?;
+        let decided = |row: &Row| row.status == Status::Queued && row.verdict.is_some();
+        let (mut decided, others): (Vec<_>, Vec<_>) = rows.into_iter().flatten().partition(decided);
+        decided.truncate(ANNOUNCED.saturating_sub(term.announced.len()));
+        self.announce(term, decided, now).await;
+        for row in others {
+            self.look_after(&row, "it was held for too long", now).await;
         }
         Ok(())
+    }
+
+    /// Sends what is decided to workers, which write its end.
+    async fn announce(&self, term: &mut Term, decided: Vec<Row>, now: Timestamp) {
+        let overdue = now + self.settings.overdue_after;
+        let id = |row: &Row| row.request.id.clone();
+        let reissues =
+            decided.iter().map(|row| lifecycle::reissue(id(row), &lifecycle::token(), overdue, now)).collect();
+        let mut rows = Vec::new();
+        for applied in self.ledger.apply(reissues).await {
+            match applied {
+                Ok(Applied::Done(row)) => {
+                    term.announced.insert(id(&row), Instant::now());
+                    rows.push((*row, None));
+                }
+                // It has ended, or stays overdue and is met again.
+                Ok(Applied::Refused(_)) => {}
+                Err(error) => self.context.recorder.port_failed(&error),
+            }
+        }
+        self.send(rows, overdue).await;
     }
 
     /// SQS moved messages to the dead-letter queue after three receives. Their requests go back into line under a new
