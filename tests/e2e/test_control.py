@@ -129,8 +129,15 @@ def test_an_urgent_one_jumps_a_backlog(local, config, bedrock, worker, smoother)
         wait_for(f"{name} to end", lambda: statuses(place).get(name) == "SUCCEEDED", 10, alive=workers)
     assert done(place, "r-") < 100, "they waited their turn"
 
+    # A short deadline ranks first; of what is paused it passes.
+    assert "everything by" in command("pause", "--all").out()
+    def held():
+        return {"QUEUED", "RUNNING"} & set(statuses(place).values())
+
+    wait_for("nothing to be called or next", lambda: not held(), 10, alive=workers)
     assert command("deadline", "r-148", "--in", "1s").out().endswith("UTC\n")
     wait_for("its end", lambda: statuses(place)["r-148"] == "EXPIRED", 10, alive=workers)
+    assert command("resume", "--all").out().startswith("resumed: everything, after")
     refused = command("deadline", "r-147", "--at", "2020-01-01T00:00:00Z", code=1)
     assert "2020-01-01" in refused.log() and "passed" in refused.log()
 
