@@ -152,3 +152,37 @@ impl fmt::Display for Filter {
         if parts.is_empty() { f.write_str("everything") } else { f.write_str(&parts.join(", ")) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::Lane;
+
+    #[test]
+    fn a_filter_takes_what_all_of_it_is_true_of_and_says_so() {
+        let model = ModelId::new("m").unwrap();
+        let flow = |tenant: &str, urgent| Flow {
+            lane: Lane::new("default", "us-east-1", &model),
+            tenant: Tenant::new(tenant).unwrap(),
+            urgent,
+            use_case: Some("chat".to_owned()),
+        };
+        let filter = Filter {
+            tenant: Some(Tenant::new("acme").unwrap()),
+            lane: Some("default:us-east-1:m".to_owned()),
+            priority: Some(Priorities::Class("high")),
+            received_before: Some(Timestamp(0)),
+            ..Filter::default()
+        };
+        assert!(filter.takes_flow(&flow("acme", false)));
+        assert!(!filter.takes_flow(&flow("acme", true)), "no urgent one has that priority");
+        assert!(!filter.takes_flow(&flow("blue", false)));
+        let by_model = Filter { lane: Some("m".to_owned()), use_case: Some("chat".to_owned()), ..Filter::default() };
+        assert!(by_model.takes_flow(&flow("blue", true)));
+        assert_eq!(
+            filter.to_string(),
+            "tenant acme, lane default:us-east-1:m, priority high, received before 1970-01-01T00:00:00.000Z"
+        );
+        assert_eq!((Filter::default().to_string().as_str(), filter.is_empty()), ("everything", false));
+    }
+}

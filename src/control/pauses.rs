@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,8 @@ use crate::request::{Flow, Row, Tenant};
 const REGISTER: &str = "control/pauses";
 /// How often to try again when somebody else changes it at the same time.
 const TRIES: u32 = 10;
+/// How long to wait for those others, times the number of tries, at most.
+const PAUSE: Duration = Duration::from_millis(20);
 /// The longest list, as JSON.
 const LONGEST: usize = 80_000;
 
@@ -186,7 +189,8 @@ impl<'a> Switch<'a> {
     /// Compare and swap; what has ended by itself is dropped.
     async fn change<T>(&self, change: impl Fn(&mut Vec<Pause>) -> T) -> PortResult<T> {
         let what = format!("change the pauses in register {REGISTER}");
-        for _ in 0..TRIES {
+        for tries in 0..TRIES {
+            tokio::time::sleep(PAUSE.mul_f64(f64::from(tries) * fastrand::f64())).await;
             let (version, mut pauses) = read(self.registers).await?;
             let now = self.clock.now();
             pauses.retain(|pause| pause.lasts(now));

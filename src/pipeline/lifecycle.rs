@@ -7,6 +7,8 @@
 //!     └─── requeue ───┘  └── reissue   │
 //!     └─── defer ──────────────────────┘           (REJECTED rows are inserted final)
 //! ```
+//! Operators: `change` and `withdraw` put what waits back into line, `condemn` sends it to its end through the hold queue.
+//!
 //! Two tokens fence it. The *ticket* names the hold message that may claim the row; every pass through the hold
 //! queue gets a new one, so a stale message cannot start anything. The *claim* names the attempt that may finish
 //! or defer it; every claim gets a new one, so a late worker can neither overwrite a newer attempt nor revive a

@@ -104,6 +104,32 @@ mod tests {
         assert_eq!(due(&far), Some(NOW + Duration::from_mins(15)));
     }
 
+    #[test]
+    fn a_changed_request_keeps_its_arrival() {
+        let ranker = Ranker::default();
+        let expected = Duration::from_secs(5);
+        let [first, second] = [0, 1].map(|_| ranker.rank(Priority::NORMAL, None, expected, NOW));
+        let mut request = request(Priority::NORMAL, &second);
+        assert_eq!(again(&request, expected), second, "nothing was changed");
+        assert_eq!((arrived(&second), arrived("nonsense")), (Some(NOW), None));
+        request.priority = Priority::URGENT;
+        let urgent = again(&request, expected);
+        assert!(is_urgent(&urgent) && urgent < first && due(&urgent) == Some(NOW));
+        request.priority = Priority::BULK;
+        request.deadline = Some(NOW + Duration::from_mins(1));
+        assert_eq!(due(&again(&request, expected)), Some(NOW + Duration::from_secs(55)));
+    }
+
+    fn request(priority: Priority, rank: &str) -> Request {
+        let text = format!(
+            r#"{{"id": "r", "content_hash": "", "message_id": "", "model_id": "m", "lane": "a:b:m", "tenant": "t",
+                "priority": {}, "operation": "converse", "body": "", "rank": "{rank}", "received_at": "{NOW}",
+                "estimate": {{"input_tokens": 1, "max_output_tokens": 1}}}}"#,
+            priority.number()
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+
     proptest! {
         /// The starvation bound: whatever arrives more than the allowance later in the same class never overtakes.
         #[test]

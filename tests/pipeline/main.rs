@@ -4,6 +4,7 @@
 
 mod background;
 mod control;
+mod pauses;
 mod quotas;
 mod registers;
 mod replicas;

@@ -25,7 +25,7 @@ use crate::request::{RequestId, Row, Status, Verdict};
 /// Deferrals that end, and overdue rows, looked at per round.
 pub(super) const SWEEP: usize = 500;
 /// Decided requests whose end workers are about to write, at most.
-const ANNOUNCED: usize = 2 * SWEEP;
+const ANNOUNCED: usize = SWEEP;
 /// Rows read at the same time.
 const READS: usize = 16;
 /// How long between looks at the dead-letter queue.
