@@ -77,12 +77,12 @@ impl<'a> Walk<'a> {
             let page = Page { after, up_to: up_to.as_deref(), limit: PAGE };
             let mut items = self.ledger.list(list, page).await?;
             let held = *list == WorkList::Held;
-            let Some(last) = items.last() else {
+            let Some(end) = items.last() else {
                 self.last = None;
                 self.parts.pop_front();
                 continue;
             };
-            self.last = Some((last.sort.clone(), last.id.clone()));
+            self.last = Some((end.sort.clone(), end.id.clone()));
             items.retain(|item| self.filter.takes_item(item));
             return Ok(Some(Matches { items, held }));
         }
