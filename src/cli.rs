@@ -3,6 +3,7 @@
 mod check_config;
 mod control;
 mod demo;
+mod dlq;
 mod format;
 mod init;
 mod operator;
@@ -61,6 +62,8 @@ enum Command {
     Resume(control::ResumeArgs),
     /// Shows who changed what, when and why
     Audit(control::audit::Args),
+    /// Shows what took workers down again and again, puts it back into line, or throws it away
+    Dlq(dlq::Args),
     /// Prints the effective settings and where each came from, or everything that is wrong
     CheckConfig(check_config::Args),
     /// Shows the quotas in force and where each is from: settings, Service Quotas, or assumed
@@ -123,6 +126,7 @@ async fn dispatch(command: Command) -> Done {
         Command::Pause(args) => control::pause(args).await,
         Command::Resume(args) => control::resume(args).await,
         Command::Audit(args) => control::audit::audit(args).await,
+        Command::Dlq(args) => dlq::dlq(args).await,
         Command::CheckConfig(args) => check_config::check_config(&args),
         Command::Quotas(args) => quotas::quotas(args).await,
         Command::Init(args) => init::init(args).await,

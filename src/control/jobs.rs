@@ -227,7 +227,7 @@ impl Jobs {
         stop: &CancellationToken,
     ) -> Result<Report, Error> {
         self.check(order)?;
-        let mut walk = Walk::begin(&*self.ledger, &self.clock, filter).await?;
+        let mut walk = Walk::begin(&*self.ledger, filter).await?;
         let mut tally = Tally::default();
         let stopped = loop {
             if stop.is_cancelled() {
@@ -269,7 +269,7 @@ impl Jobs {
         stop: &CancellationToken,
     ) -> Result<Report, Error> {
         self.check(order)?;
-        let mut walk = Walk::begin(&*self.ledger, &self.clock, filter).await?;
+        let mut walk = Walk::begin(&*self.ledger, filter).await?;
         let mut tally = Tally::default();
         while let Some(page) = walk.next().await? {
             if stop.is_cancelled() {

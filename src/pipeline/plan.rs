@@ -7,18 +7,20 @@
 //! ```text
 //!  ledger ─► lines (fronts of the flows) ─► choose: shares of the tenants, their limits ─► hold queue
 //!    ▲                                                                                        │
-//!    └──────────── tend: what is overdue, deferred, dead, decided ◄───────────────────────────┘
+//!    └──────────── tend: what is overdue, deferred, dead ◄────────────────────────────────────┘
 //! ```
 
+mod at_risk;
 mod choose;
+mod decided;
 mod held;
 mod lines;
+mod money;
 mod paused;
 mod shares;
 mod tenants;
 mod tend;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,21 +30,23 @@ use tokio_util::sync::CancellationToken;
 
 use self::held::Held;
 use self::lines::Lines;
+use self::money::Money;
 use self::paused::Paused;
 use self::shares::Shares;
 use self::tenants::Rates;
-pub use self::tenants::{Allowance, Allowances};
+pub use self::tenants::{Allowance, Allowances, allowances};
 use self::tend::SWEEP;
 use super::fleet::Fleet;
 use super::hold::HoldMessage;
+use super::pace::Gate;
 use super::record::Recorder;
 use super::tally::Tally;
-use super::{lifecycle, rank, verdict};
+use super::{lifecycle, rank, spend, verdict};
 use crate::clock::{Clock, Timestamp};
 use crate::control::pauses::Pauses;
 use crate::models::Catalog;
 use crate::ports::{Ledger, PortResult, Ports, Queue, Registers};
-use crate::request::{RequestId, Row};
+use crate::request::Row;
 
 /// Between two plans: bounds what a flood of arrivals costs, and is short beside a call.
 const GATHER: Duration = Duration::from_millis(50);
@@ -63,12 +67,16 @@ pub struct Settings {
     pub overdue_after: Duration,
     /// The tenants that are not like the others.
     pub tenants: Allowances,
+    /// What may be spent.
+    pub budgets: spend::Limits,
 }
 
 /// The neighbours of [`Planner`].
 pub struct Context {
     /// Who plans.
     pub fleet: Arc<Fleet>,
+    /// This replica's gate, for what it knows of its lanes sooner than the fleet does.
+    pub gate: Gate,
     /// Quotas.
     pub catalog: Arc<Catalog>,
     /// Ends what nobody else can.
@@ -97,13 +105,14 @@ struct Term {
     number: Option<u64>,
     dead_letters: u64,
     dead_letter_look: Option<Instant>,
+    dead_letter_pass: Option<Instant>,
     lines: Lines,
     held: Held,
     shares: Shares,
     rates: Rates,
+    watch: at_risk::Watch,
+    money: Money,
     paused: Paused,
-    /// Decided requests that were sent to workers to be ended: they take up nobody's place.
-    announced: HashMap<RequestId, Instant>,
 }
 
 impl Planner {
@@ -111,8 +120,7 @@ impl Planner {
     #[must_use]
     pub fn new(ports: &Ports, context: Context, settings: Settings) -> Self {
         let (ledger, hold, dead) = (Arc::clone(&ports.ledger), Arc::clone(&ports.hold), Arc::clone(&ports.dead));
-        let registers = Arc::clone(&ports.registers);
-        Self { ledger, hold, dead, registers, context, settings }
+        Self { ledger, hold, dead, registers: Arc::clone(&ports.registers), context, settings }
     }
 
     /// Plans until `stop`, whenever this replica leads: all of it at every interval, and between those, when it is woken,
@@ -144,15 +152,18 @@ impl Planner {
         let pauses = Pauses::read(&*self.registers).await?;
         if term.number != Some(number) {
             self.reissue_all().await?;
-            *term = Term { number: Some(number), ..Term::default() };
+            let money = Money::new(spend::Budgets::new(self.settings.budgets.clone()));
+            *term = Term { number: Some(number), money, ..Term::default() };
         }
         term.paused.update(pauses);
         self.resume_deferred().await?;
-        self.sweep_overdue(term).await?;
+        self.sweep_overdue().await?;
         self.look_at_dead_letters(term).await?;
         self.withdraw_paused(term).await?;
         self.top_up(term).await?;
-        self.expire(term).await
+        self.expire(term).await?;
+        self.conclude().await?;
+        self.watch_deadlines(term).await
     }
 
     /// Ends what is past its deadline, whatever its lane and its tenant wait for.
@@ -181,7 +192,6 @@ impl Planner {
                     ticket: row.ticket.clone().unwrap_or_default(),
                     lane: row.request.lane.clone(),
                     rank: rank.clone().unwrap_or_else(|| rank::first(&row.request.rank)),
-                    decided: row.verdict.is_some(),
                     estimate: row.request.estimate,
                     use_case: row.request.use_case.clone(),
                     deadline: row.request.deadline,

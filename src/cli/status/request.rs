@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
+use super::ahead::Ahead;
 use super::overview::Crew;
-use super::waits::{Ahead, Waits, explain};
+use super::waits::{Waits, explain};
 use crate::cli::place::Place;
 use crate::clock::Timestamp;
 use crate::control::pauses::Pauses;
@@ -84,7 +85,7 @@ impl Story {
         } else {
             let (crew, ahead, pauses) =
                 tokio::join!(Crew::read(place), Ahead::count(place, &row), Pauses::read(&*place.ports.registers));
-            let mut waits = explain(&row, &crew?, ahead?, story.at);
+            let mut waits = explain(&row, &crew?, &ahead?, story.at);
             if let Some(pause) = pauses?.holding(&row, story.at) {
                 waits.hold_back(pause, story.at);
             }

@@ -116,9 +116,7 @@ impl Jobs {
         if filter.is_some_and(|filter| !filter.takes_row(row, now)) {
             return Plan::Pass;
         }
-        // One that was deferred after it was decided ends when it goes on; a cancellation does not wait for that.
-        let sped_up = order.change == Change::Cancel && row.status == Status::Received;
-        if let Some(verdict) = row.verdict.as_ref().filter(|_| !sped_up) {
+        if let Some(verdict) = &row.verdict {
             // A walk meets again what it has cancelled itself.
             return if filter.is_some() { Plan::Pass } else { Plan::Leave(Outcome::Decided(verdict.status)) };
         }

@@ -80,6 +80,11 @@ impl Lines {
         self.fronts.iter().filter_map(|(flow, front)| Some((flow, front.items.front()?)))
     }
 
+    /// The flows with all that is known of each, in rank order.
+    pub fn known(&self) -> impl Iterator<Item = (&Flow, &VecDeque<WorkItem>)> {
+        self.fronts.iter().map(|(flow, front)| (flow, &front.items))
+    }
+
     /// The first request of a flow.
     pub fn head(&self, flow: &Flow) -> Option<&WorkItem> {
         self.fronts.get(flow)?.items.front()

@@ -14,6 +14,7 @@ use std::collections::{HashMap, HashSet};
 
 use tokio::time::Instant;
 
+use crate::pipeline::fleet::LaneUse;
 use crate::ports::WorkItem;
 use crate::request::{Lane, RequestId, Tenant};
 
@@ -71,13 +72,13 @@ pub enum Class {
 
 impl Shares {
     /// Forgets what has ended and moves the lanes' virtual times on to what is being called now: of what was chosen, the
-    /// earliest `in_flight` are.
-    pub fn observe(&mut self, held: impl Fn(&RequestId) -> bool, in_flight: &HashMap<String, u32>) {
+    /// earliest are, as many as are in flight.
+    pub fn observe(&mut self, held: impl Fn(&RequestId) -> bool, uses: &HashMap<String, LaneUse>) {
         for (lane, clock) in &mut self.lanes {
             clock.held.retain(|id, _| held(id));
             let mut starts: Vec<f64> = clock.held.values().map(|tag| tag.start).collect();
             starts.sort_by(f64::total_cmp);
-            let called = in_flight.get(lane.as_str()).copied().unwrap_or(0) as usize;
+            let called = uses.get(lane.as_str()).map_or(0, |lane| lane.in_flight) as usize;
             let now = match starts.get(called).or(starts.last()) {
                 Some(start) => *start,
                 // Nothing is held: whoever comes next starts where the last one ended.

@@ -7,11 +7,11 @@
 //! | a message of a worker that was killed | SQS delivers it again | the visibility timeout |
 //! | a message received three times in vain | the dead-letter queue has grown | 2 s more |
 //! | a deferral that is over | its place in the list of deferrals | a round |
+//! | a decided row whose end was not written | its place in the list of the decided | a takeover |
 //! | a final row whose result was not sent | its message, delivered again, or found dead | as above |
 
 use std::time::Duration;
 
-use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::time::Instant;
 
 use super::{Planner, Term, first_error};
@@ -19,17 +19,15 @@ use crate::clock::Timestamp;
 use crate::pipeline::alerter::{After, News};
 use crate::pipeline::hold::HoldMessage;
 use crate::pipeline::lifecycle;
-use crate::ports::{Applied, Page, PortResult, Severity, Work, WorkItem, WorkList};
-use crate::request::{RequestId, Row, Status, Verdict};
+use crate::ports::{Applied, Page, PortResult, Severity, Work, WorkList};
+use crate::request::{Row, Status};
 
 /// Deferrals that end, and overdue rows, looked at per round.
 pub(super) const SWEEP: usize = 500;
-/// Decided requests whose end workers are about to write, at most.
-const ANNOUNCED: usize = SWEEP;
-/// Rows read at the same time.
-const READS: usize = 16;
 /// How long between looks at the dead-letter queue.
 const DEAD_LETTER_LOOK: Duration = Duration::from_secs(2);
+/// How long between looks when there are no more of them than at the last: one may have been taken away as another came.
+const DEAD_LETTER_PASS: Duration = Duration::from_mins(1);
 /// Dead letters looked at in one pass.
 const DEAD_LETTERS: usize = 1_000;
 /// A running call whose worker is alive is looked at again after this.
@@ -41,7 +39,7 @@ impl Planner {
     pub(super) async fn reissue_all(&self) -> PortResult<()> {
         let now = self.context.clock.now();
         let overdue = now + self.settings.overdue_after;
-        let held = self.held(self.capacity() + SWEEP).await?;
+        let held = self.ledger.list(&WorkList::Held, Page::first(self.capacity() + SWEEP)).await?;
         let transitions =
             held.into_iter().map(|item| lifecycle::reissue(item.id, &lifecycle::token(), overdue, now)).collect();
         let rows = self.ledger.apply(transitions).await.into_iter().filter_map(|applied| match applied {
@@ -50,13 +48,6 @@ impl Planner {
         });
         self.send(rows.collect(), overdue).await;
         Ok(())
-    }
-
-    /// What is in the hold queue or being called. What is overdue is not: it is looked after, and may be any number.
-    pub(super) async fn held(&self, limit: usize) -> PortResult<Vec<WorkItem>> {
-        // Behind all of this very millisecond.
-        let (now, last) = (format!("{}~", Work::time_key(self.context.clock.now())), RequestId::from_message_id(""));
-        self.ledger.list(&WorkList::Held, Page { after: Some((&now, &last)), up_to: None, limit }).await
     }
 
     pub(super) async fn resume_deferred(&self) -> PortResult<()> {
@@ -75,59 +66,34 @@ impl Planner {
         Ok(())
     }
 
-    /// Rows that were held for too long: their message is lost, or their worker. Or they are decided: those are all sent to
-    /// workers together, as far as what was sent before has been dealt with, so that however many of them never crowd the others
-    /// out of the hold queue.
-    pub(super) async fn sweep_overdue(&self, term: &mut Term) -> PortResult<()> {
+    /// Rows that were held for too long: their message is lost, or their worker.
+    pub(super) async fn sweep_overdue(&self) -> PortResult<()> {
         let now = self.context.clock.now();
-        let listed = self.ledger.list(&WorkList::Held, Page::first(SWEEP).up_to(&Work::time_key(now))).await?;
-        let reads = listed.iter().map(|item| self.ledger.get(&item.id));
-        let reads: Vec<_> = reads.collect();
-        let rows: Vec<Option<Row>> = stream::iter(reads).buffered(READS).try_collect().await?;
-        let decided = |row: &Row| row.status == Status::Queued && row.verdict.is_some();
-        let (mut decided, others): (Vec<_>, Vec<_>) = rows.into_iter().flatten().partition(decided);
-        decided.truncate(ANNOUNCED.saturating_sub(term.announced.len()));
-        self.announce(term, decided, now).await;
-        for row in others {
-            self.look_after(&row, "it was held for too long", now).await;
+        for item in self.ledger.list(&WorkList::Held, Page::first(SWEEP).up_to(&Work::time_key(now))).await? {
+            if let Some(row) = self.ledger.get(&item.id).await? {
+                self.look_after(&row, "it was held for too long", now).await;
+            }
         }
         Ok(())
     }
 
-    /// Sends what is decided to workers, which write its end.
-    async fn announce(&self, term: &mut Term, decided: Vec<Row>, now: Timestamp) {
-        let overdue = now + self.settings.overdue_after;
-        let id = |row: &Row| row.request.id.clone();
-        let reissues =
-            decided.iter().map(|row| lifecycle::reissue(id(row), &lifecycle::token(), overdue, now)).collect();
-        let mut rows = Vec::new();
-        for applied in self.ledger.apply(reissues).await {
-            match applied {
-                Ok(Applied::Done(row)) => {
-                    term.announced.insert(id(&row), Instant::now());
-                    rows.push((*row, None));
-                }
-                // It has ended, or stays overdue and is met again.
-                Ok(Applied::Refused(_)) => {}
-                Err(error) => self.context.recorder.port_failed(&error),
-            }
-        }
-        self.send(rows, overdue).await;
-    }
-
     /// SQS moved messages to the dead-letter queue after three receives. Their requests go back into line under a new
     /// ticket; those that took three workers down are failed by the next claim. Messages of such poison stay in the
-    /// dead-letter queue for people to look at, the others go; a pass is made only when the queue has grown.
+    /// dead-letter queue for people to look at, the others go; a pass is made when the queue has grown, and once a
+    /// minute while there is anything in it.
     pub(super) async fn look_at_dead_letters(&self, term: &mut Term) -> PortResult<()> {
         if term.dead_letter_look.is_some_and(|last| last.elapsed() < DEAD_LETTER_LOOK) {
             return Ok(());
         }
         term.dead_letter_look = Some(Instant::now());
         let visible = self.dead.depth().await?.visible;
-        if visible <= term.dead_letters {
+        let lately = term.dead_letter_pass.is_some_and(|last| last.elapsed() < DEAD_LETTER_PASS);
+        if visible == 0 || (visible <= term.dead_letters && lately) {
             term.dead_letters = visible;
             return Ok(());
         }
+        let grown = visible > term.dead_letters;
+        term.dead_letter_pass = Some(Instant::now());
         let (mut kept, mut settled) = (Vec::new(), Vec::new());
         while kept.len() + settled.len() < DEAD_LETTERS {
             let deliveries = self.dead.receive(10, Duration::ZERO).await?;
@@ -139,11 +105,12 @@ impl Planner {
                 if poison { kept.push(delivery.receipt) } else { settled.push(delivery.receipt) }
             }
         }
-        term.dead_letters = kept.len() as u64;
+        // Beyond what one pass looks at, all there were count as known.
+        term.dead_letters = if kept.len() + settled.len() < DEAD_LETTERS { kept.len() as u64 } else { visible };
         if !settled.is_empty() {
             first_error(self.dead.delete(settled).await)?;
         }
-        if !kept.is_empty() {
+        if !kept.is_empty() && grown {
             self.context.recorder.alerter().tell(News {
                 key: "dead-letters".to_owned(),
                 severity: Severity::Critical,
@@ -152,11 +119,14 @@ impl Planner {
                 body: format!(
                     "{} holds {} message(s) that no worker could bring to an end; their requests are FAILED with the reason.\n\
                      Likely causes: a request that exhausts the worker's memory, a worker that is killed again and again.\n\
-                     Look: smoother status <request id>, and the worker's log around the time it stopped.",
+                     Look: smoother dlq list, smoother dlq show <request id>, and the worker's log around the time it stopped.\n\
+                     To try again: smoother dlq redrive <request id>.",
                     self.dead.name(),
                     kept.len()
                 ),
             });
+        }
+        if !kept.is_empty() {
             first_error(self.dead.extend(kept, Duration::ZERO).await)?;
         }
         Ok(())
@@ -184,29 +154,9 @@ impl Planner {
         Ok(poison)
     }
 
-    /// Ends a request without a call: see [`lifecycle::condemn`].
-    pub(super) async fn condemn(&self, row: &Row, verdict: Verdict, why: String) {
-        let now = self.context.clock.now();
-        let Some(transition) = lifecycle::condemn(row, verdict, why, now) else { return };
-        if let Applied::Done(row) = self.context.recorder.apply(transition).await
-            && row.status == Status::Queued
-        {
-            self.look_after(&row, "it was decided without a call", now).await;
-        }
-    }
-
-    /// Moves a held row on: what is decided goes to a worker that writes its end, a call that still runs is left alone for a while, anything else goes back into line. The
+    /// Moves a held row on: a call that still runs is left alone for a while, anything else goes back into line. The
     /// claim that follows decides whether it is tried again or has taken too many workers down.
     async fn look_after(&self, row: &Row, why: &str, now: Timestamp) {
-        if row.status == Status::Queued && row.verdict.is_some() {
-            let overdue = now + self.settings.overdue_after;
-            let id = row.request.id.clone();
-            let reissued = lifecycle::reissue(id, &lifecycle::token(), overdue, now);
-            if let Applied::Done(row) = self.context.recorder.apply(reissued).await {
-                self.send(vec![(*row, None)], overdue).await;
-            }
-            return;
-        }
         let alive = row.worker.as_deref().is_some_and(|worker| self.context.fleet.is_alive(worker));
         let transition = match row.status {
             Status::Running if alive => lifecycle::extend(row, STILL_RUNNING, now),
