@@ -1,6 +1,7 @@
 //! The command line: one subcommand a file. The only place that prints, and the one that chooses adapters.
 
 mod check_config;
+mod control;
 mod demo;
 mod dlq;
 mod format;
@@ -48,6 +49,19 @@ enum Command {
     Status(status::Args),
     /// Drains the results queue to JSON lines
     Results(results::Args),
+    /// Ends requests that wait, by id or by filter, as CANCELLED
+    Cancel(control::CancelArgs),
+    /// Gives requests that wait another priority
+    #[command(alias = "reprioritize")]
+    Reprioritise(control::ReprioritiseArgs),
+    /// Gives requests that wait another deadline, or none
+    Deadline(control::DeadlineArgs),
+    /// Holds a lane, a tenant, a use case or everything back
+    Pause(control::PauseArgs),
+    /// Ends a pause
+    Resume(control::ResumeArgs),
+    /// Shows who changed what, when and why
+    Audit(control::audit::Args),
     /// Shows what took workers down again and again, puts it back into line, or throws it away
     Dlq(dlq::Args),
     /// Prints the effective settings and where each came from, or everything that is wrong
@@ -106,6 +120,12 @@ async fn dispatch(command: Command) -> Done {
         Command::Submit(args) => submit::submit(args).await,
         Command::Status(args) => status::status(args).await,
         Command::Results(args) => results::results(args).await,
+        Command::Cancel(args) => control::cancel(args).await,
+        Command::Reprioritise(args) => control::reprioritise(args).await,
+        Command::Deadline(args) => control::deadline(args).await,
+        Command::Pause(args) => control::pause(args).await,
+        Command::Resume(args) => control::resume(args).await,
+        Command::Audit(args) => control::audit::audit(args).await,
         Command::Dlq(args) => dlq::dlq(args).await,
         Command::CheckConfig(args) => check_config::check_config(&args),
         Command::Quotas(args) => quotas::quotas(args).await,

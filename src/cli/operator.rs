@@ -1,13 +1,18 @@
-//! Who gives an order, for the notes on the rows that it changes.
+//! Who gives an order, for the notes on the rows that it changes and for the audit.
 
 use std::fs;
 
 use clap::Args;
 
+use super::place::Place;
+use super::say;
+use crate::aws::{clients, identity};
+use crate::control::audit::Operator;
+
 /// Who does it.
 #[derive(Clone, Debug, Args)]
 pub struct OperatorArgs {
-    /// Who you are, for the history of the requests; by default user@host
+    /// Who you are, for the history of the requests and for the audit; by default user@host
     #[arg(long, value_name = "NAME", env = "SMOOTHER_OPERATOR")]
     by: Option<String>,
 }
@@ -20,6 +25,22 @@ impl OperatorArgs {
     pub fn name(&self) -> String {
         let name = self.by.clone().filter(|by| !by.trim().is_empty()).unwrap_or_else(user_at_host);
         name.trim().chars().filter(|c| !c.is_control()).take(LONGEST).collect()
+    }
+
+    /// The operator; on AWS with the ARN of the credentials, if AWS says it in time.
+    pub async fn operator(&self, place: &Place) -> Operator {
+        let mut operator = Operator::named(self.name());
+        if place.dir.is_none() {
+            let arn = match clients::sdk_config(&place.config.aws_region).await {
+                Ok(sdk) => identity::caller_arn(&sdk).await,
+                Err(error) => Err(error),
+            };
+            match arn {
+                Ok(arn) => operator.arn = Some(arn),
+                Err(error) => say(&format!("smoother: cannot {error}; the audit will not have your ARN")),
+            }
+        }
+        operator
     }
 }
 

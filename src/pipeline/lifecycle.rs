@@ -289,7 +289,13 @@ pub fn condemn(row: &Row, verdict: Verdict, why: String, at: Timestamp) -> Optio
         to,
         at,
         work: Some(work),
-        set: Patch { verdict: Some(verdict), note: note(row, why, at), ..Patch::default() },
+        set: Patch {
+            // Else its message would find the end under its own ticket, and tell of it again.
+            ticket: (to == Status::Received).then(token),
+            verdict: Some(verdict),
+            note: note(row, why, at),
+            ..Patch::default()
+        },
     })
 }
 

@@ -16,6 +16,7 @@ mod decided;
 mod held;
 mod lines;
 mod money;
+mod paused;
 mod shares;
 mod tenants;
 mod tend;
@@ -30,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use self::held::Held;
 use self::lines::Lines;
 use self::money::Money;
+use self::paused::Paused;
 use self::shares::Shares;
 use self::tenants::Rates;
 pub use self::tenants::{Allowance, Allowances, allowances};
@@ -41,6 +43,7 @@ use super::record::Recorder;
 use super::tally::Tally;
 use super::{lifecycle, rank, spend, verdict};
 use crate::clock::{Clock, Timestamp};
+use crate::control::pauses::Pauses;
 use crate::models::Catalog;
 use crate::ports::{Ledger, PortResult, Ports, Queue, Registers};
 use crate::request::Row;
@@ -109,6 +112,7 @@ struct Term {
     rates: Rates,
     watch: at_risk::Watch,
     money: Money,
+    paused: Paused,
 }
 
 impl Planner {
@@ -144,14 +148,18 @@ impl Planner {
             *term = Term::default();
             return Ok(());
         };
+        // Before anything goes: a new planner must not take for running what its predecessor knew to be paused.
+        let pauses = Pauses::read(&*self.registers).await?;
         if term.number != Some(number) {
             self.reissue_all().await?;
             let money = Money::new(spend::Budgets::new(self.settings.budgets.clone()));
             *term = Term { number: Some(number), money, ..Term::default() };
         }
+        term.paused.update(pauses);
         self.resume_deferred().await?;
         self.sweep_overdue().await?;
         self.look_at_dead_letters(term).await?;
+        self.withdraw_paused(term).await?;
         self.top_up(term).await?;
         self.expire(term).await?;
         self.conclude().await?;

@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::request::Priority;
+use crate::request::{Priority, Request};
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
@@ -27,13 +27,30 @@ pub struct Ranker {
 impl Ranker {
     /// The rank of a request that arrived at `now` and should take `expected` to answer.
     pub fn rank(&self, priority: Priority, deadline: Option<Timestamp>, expected: Duration, now: Timestamp) -> String {
-        let class = u8::from(priority != Priority::URGENT);
-        let allowance = ALLOWANCE.get(usize::from(priority.number())).copied().unwrap_or(24 * HOUR);
-        let due = now + Duration::from_secs(allowance);
-        let due = deadline.map_or(due, |deadline| due.min(deadline - expected));
-        let arrival = self.arrivals.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 100_000_000;
-        format!("{class}#{:014}#{:014}#{arrival:08}", due.0, now.0)
+        let nth = self.arrivals.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 100_000_000;
+        key(priority, deadline, expected, now, nth)
     }
+}
+
+fn key(priority: Priority, deadline: Option<Timestamp>, expected: Duration, arrived: Timestamp, nth: u64) -> String {
+    let class = u8::from(priority != Priority::URGENT);
+    let allowance = ALLOWANCE.get(usize::from(priority.number())).copied().unwrap_or(24 * HOUR);
+    let due = arrived + Duration::from_secs(allowance);
+    let due = deadline.map_or(due, |deadline| due.min(deadline - expected));
+    format!("{class}#{:014}#{:014}#{nth:08}", due.0, arrived.0)
+}
+
+/// The rank of a request whose priority or deadline was changed. It keeps its arrival, so that its waiting still counts.
+#[must_use]
+pub fn again(request: &Request, expected: Duration) -> String {
+    let nth = request.rank.split('#').nth(3).and_then(|nth| nth.parse().ok()).unwrap_or(0);
+    key(request.priority, request.deadline, expected, request.received_at, nth)
+}
+
+/// When the request of a rank arrived, as far as it can be read.
+#[must_use]
+pub fn arrived(rank: &str) -> Option<Timestamp> {
+    rank.split('#').nth(2)?.parse().ok().map(Timestamp)
 }
 
 /// The rank in the hold queue and at the gates of what goes before all others of its class: it was there before.
@@ -87,6 +104,32 @@ mod tests {
         assert_eq!(due(&soon), Some(NOW + Duration::from_secs(55)));
         let far = ranker.rank(Priority::HIGH, Some(NOW + Duration::from_hours(240)), expected, NOW);
         assert_eq!(due(&far), Some(NOW + Duration::from_mins(15)));
+    }
+
+    #[test]
+    fn a_changed_request_keeps_its_arrival() {
+        let ranker = Ranker::default();
+        let expected = Duration::from_secs(5);
+        let [first, second] = [0, 1].map(|_| ranker.rank(Priority::NORMAL, None, expected, NOW));
+        let mut request = request(Priority::NORMAL, &second);
+        assert_eq!(again(&request, expected), second, "nothing was changed");
+        assert_eq!((arrived(&second), arrived("nonsense")), (Some(NOW), None));
+        request.priority = Priority::URGENT;
+        let urgent = again(&request, expected);
+        assert!(is_urgent(&urgent) && urgent < first && due(&urgent) == Some(NOW));
+        request.priority = Priority::BULK;
+        request.deadline = Some(NOW + Duration::from_mins(1));
+        assert_eq!(due(&again(&request, expected)), Some(NOW + Duration::from_secs(55)));
+    }
+
+    fn request(priority: Priority, rank: &str) -> Request {
+        let text = format!(
+            r#"{{"id": "r", "content_hash": "", "message_id": "", "model_id": "m", "lane": "a:b:m", "tenant": "t",
+                "priority": {}, "operation": "converse", "body": "", "rank": "{rank}", "received_at": "{NOW}",
+                "estimate": {{"input_tokens": 1, "max_output_tokens": 1}}}}"#,
+            priority.number()
+        );
+        serde_json::from_str(&text).unwrap()
     }
 
     proptest! {

@@ -3,9 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod background;
+mod control;
 mod crashes;
 mod dead_letters;
 mod mortal;
+mod pauses;
 mod quotas;
 mod registers;
 mod replicas;

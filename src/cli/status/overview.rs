@@ -10,6 +10,7 @@ use super::lanes::LaneNow;
 use super::tenants::{TenantNow, budgets, tenants};
 use crate::cli::place::Place;
 use crate::clock::Timestamp;
+use crate::control::pauses::{Pause, Pauses};
 use crate::pipeline::fleet::{Fleet, Member, Role};
 use crate::pipeline::spend::Standing;
 use crate::ports::ledger::Counts;
@@ -53,6 +54,8 @@ pub struct Overview {
     pub requests: BTreeMap<Status, u64>,
     /// By `input`, `hold`, `dead`, `results`.
     pub queues: BTreeMap<&'static str, QueueNow>,
+    /// What operators hold back.
+    pub pauses: Vec<Pause>,
     /// Who has a backlog.
     pub tenants: Vec<TenantNow>,
     /// The budgets of the configuration that this command was given.
@@ -140,10 +143,11 @@ pub struct Observer {
 impl Observer {
     pub async fn look(&mut self, place: &Place) -> PortResult<Overview> {
         let ports = &place.ports;
-        let (crew, budgets, counts, input, hold, dead, results) = tokio::join!(
+        let (crew, budgets, counts, pauses, input, hold, dead, results) = tokio::join!(
             Crew::read(place),
             budgets(place),
             self.count(place),
+            Pauses::read(&*ports.registers),
             depth(&*ports.input),
             depth(&*ports.hold),
             depth(&*ports.dead),
@@ -157,6 +161,7 @@ impl Observer {
             budgets: budgets?,
             requests: counts.by_status,
             queues: [("input", input?), ("hold", hold?), ("dead", dead?), ("results", results?)].into(),
+            pauses: pauses?.in_force(place.clock.now()),
             lanes: crew.lanes,
             workers: crew.workers,
             planner: crew.planner,

@@ -6,12 +6,15 @@ use super::lanes::write_lanes;
 use super::overview::{Life, Overview, QueueNow, WorkerNow};
 use super::paint::{Paint, Tone};
 use super::tenants::{write_budgets, write_tenants};
-use crate::cli::format::{clip, date_time, plain, span, thousands};
+use crate::cli::control::line;
+use crate::cli::format::{WIDTH, clip, date_time, plain, span, thousands, wrap};
 use crate::clock::Timestamp;
 use crate::request::Status;
 
 /// Workers shown.
 const WORKERS: usize = 20;
+/// Pauses shown.
+const PAUSES: usize = 10;
 
 /// The page.
 pub fn page(overview: &Overview, paint: Paint) -> String {
@@ -24,6 +27,7 @@ fn write_page(page: &mut String, now: &Overview, paint: Paint) -> std::fmt::Resu
     let title = paint.paint(Tone::Strong, "smoother");
     writeln!(page, "{title} · {} · {}\n", clip(&plain(&now.place), 60), date_time(now.at))?;
     requests(page, now, paint)?;
+    pauses(page, now, paint)?;
     queues(page, now, paint)?;
     write_tenants(page, &now.tenants, paint)?;
     write_budgets(page, &now.budgets, now.at, paint)?;
@@ -55,6 +59,22 @@ fn requests(page: &mut String, now: &Overview, paint: Paint) -> std::fmt::Result
         if !parts.is_empty() {
             writeln!(page, "  {name:<10}{parts}")?;
         }
+    }
+    writeln!(page)
+}
+
+fn pauses(page: &mut String, now: &Overview, paint: Paint) -> std::fmt::Result {
+    if now.pauses.is_empty() {
+        return Ok(());
+    }
+    heading(page, paint, "Paused")?;
+    for pause in now.pauses.iter().take(PAUSES) {
+        for (place, line) in wrap(&line(pause, now.at), WIDTH - 4).iter().enumerate() {
+            writeln!(page, "  {}{}", if place == 0 { "" } else { "  " }, paint.paint(Tone::Warn, line))?;
+        }
+    }
+    if now.pauses.len() > PAUSES {
+        writeln!(page, "  and {} more", now.pauses.len() - PAUSES)?;
     }
     writeln!(page)
 }
@@ -133,8 +153,8 @@ mod tests {
     use super::super::overview::fixture::{NOW, members};
     use super::super::tenants::TenantNow;
     use super::*;
-    use crate::cli::format::WIDTH;
     use crate::config::BudgetPolicy;
+    use crate::control::pauses::{Pause, Scope};
     use crate::pipeline::spend::{Period, Standing, Which};
     use crate::request::Tenant;
 
@@ -156,6 +176,13 @@ mod tests {
                 ("dead", QueueNow::default()),
             ]
             .into(),
+            pauses: vec![Pause {
+                scope: Scope::Tenant(Tenant::new("acme").unwrap()),
+                by: "ann".to_owned(),
+                since: NOW - Duration::from_mins(5),
+                until: None,
+                reason: Some("their batch went wild".to_owned()),
+            }],
             tenants: vec![
                 TenantNow { tenant: tenant("acme"), ready: 1_200, urgent: 3, weight: 2.0 },
                 TenantNow { tenant: tenant("b"), ready: 4, urgent: 0, weight: 1.0 },
@@ -185,6 +212,9 @@ smoother · ./data · 2026-11-21 09:08:43 UTC
 Requests
   open      1,204 received · 0 queued · 30 running
   finished  2 failed
+
+Paused
+  tenant acme by ann, 5 m 00 s ago, until it is resumed: their batch went wild
 
 Queues
   input           0 + 3 received       sent and not yet admitted
@@ -221,6 +251,7 @@ Workers
     fn an_empty_place_says_what_to_do() {
         let empty = Overview {
             requests: [].into(),
+            pauses: vec![],
             queues: [].into(),
             tenants: vec![],
             budgets: vec![],
@@ -240,6 +271,7 @@ Workers
         let mut wide = overview();
         wide.lanes[0].lane = format!("default:us-east-1:arn:aws:bedrock:{}", "x".repeat(2000));
         wide.workers[0].worker = "w".repeat(200);
+        wide.pauses[0].reason = Some("because ".repeat(37));
         wide.tenants[0].tenant = tenant(&"t".repeat(128));
         wide.tenants[0].ready = 1_000_000;
         wide.budgets[0].which.tenant = Some(tenant(&"t".repeat(128)));

@@ -7,6 +7,7 @@ use super::overview::Crew;
 use super::waits::{Waits, explain};
 use crate::cli::place::Place;
 use crate::clock::Timestamp;
+use crate::control::pauses::Pauses;
 use crate::ports::PortResult;
 use crate::request::{Failure, Metadata, RequestId, Row, Status, Usage};
 
@@ -82,8 +83,13 @@ impl Story {
         if row.status.is_terminal() {
             story.outcome = outcome(place, &row, show_result).await?;
         } else {
-            let (crew, ahead) = tokio::join!(Crew::read(place), Ahead::count(place, &row));
-            story.waits = Some(explain(&row, &crew?, &ahead?, story.at));
+            let (crew, ahead, pauses) =
+                tokio::join!(Crew::read(place), Ahead::count(place, &row), Pauses::read(&*place.ports.registers));
+            let mut waits = explain(&row, &crew?, &ahead?, story.at);
+            if let Some(pause) = pauses?.holding(&row, story.at) {
+                waits.hold_back(pause, story.at);
+            }
+            story.waits = Some(waits);
         }
         Ok(Some(story))
     }

@@ -7,8 +7,10 @@ use serde::Serialize;
 use super::ahead::Ahead;
 use super::lanes::LaneNow;
 use super::overview::{Crew, Life};
+use crate::cli::control::line;
 use crate::cli::format::{count, date_time, plain, span};
 use crate::clock::Timestamp;
+use crate::control::pauses::Pause;
 use crate::pipeline::fleet::Role;
 use crate::pipeline::rank;
 use crate::request::{Priority, Row, Status};
@@ -224,6 +226,12 @@ fn missing_roles(reasons: &mut Vec<String>, crew: &Crew, held_back: bool) -> boo
 }
 
 impl Waits {
+    /// An operator holds it back, whatever else.
+    pub fn hold_back(&mut self, pause: &Pause, now: Timestamp) {
+        self.reasons.insert(0, format!("paused: {}", line(pause, now)));
+        self.expected_at = None;
+    }
+
     /// When it should run, in words.
     pub fn expectation(&self, now: Timestamp) -> String {
         match (self.place, self.expected_at) {
@@ -234,6 +242,9 @@ impl Waits {
                 let rate = rate.map(|(rate, n)| format!(" ({n} before it, {rate:.0} calls start a minute)"));
                 let about = span(at.since(now));
                 format!("in about {about}{}, unless something more urgent comes", rate.unwrap_or_default())
+            }
+            (_, None) if self.reasons.iter().any(|why| why.starts_with("paused")) => {
+                "not while it is paused".to_owned()
             }
             (_, None) => "unknown".to_owned(),
         }

@@ -101,6 +101,10 @@ impl Caller {
                     }
                 }
                 Next::Defer(delay) => {
+                    if let Some(verdict) = self.verdict(&current.row).await {
+                        let attempted = Attempted { row: &current.row, claim: &current.claim, calls, latency };
+                        return self.end(attempted, verdict.status, verdict.failure).await;
+                    }
                     return self.defer(current, calls, self.context.clock.now() + delay, error.to_string()).await;
                 }
                 Next::GiveUp => {

@@ -118,10 +118,11 @@ impl Planner {
         }
     }
 
-    /// The lanes that anybody may go to. At the gate of one that is paused for long they would only be sent back.
+    /// The lanes that anybody may go to. At the gate of one that is paused for long they would only be sent back, and what operators have paused is not open.
     fn open(&self, term: &Term, capacity: usize, uses: &HashMap<String, LaneUse>) -> Vec<Open> {
         let mut by_lane: HashMap<Lane, Vec<Flow>> = HashMap::new();
-        for (flow, _) in term.lines.heads() {
+        let now = self.context.clock.now();
+        for (flow, _) in term.lines.heads().filter(|(flow, _)| !term.paused.covers(flow, now)) {
             by_lane.entry(flow.lane.clone()).or_default().push(flow.clone());
         }
         let several = by_lane.keys().chain(term.held.lanes()).collect::<HashSet<_>>().len() > 1;

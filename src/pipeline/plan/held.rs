@@ -87,7 +87,9 @@ impl Held {
         self.by_lane.iter().filter(|(_, count)| **count > 0).map(|(lane, _)| lane)
     }
 
+    /// One that was known counts once: it may have been put back into line and chosen again before it was looked at.
     fn insert(&mut self, id: RequestId, place: Place) {
+        self.remove(&id);
         *self.by_lane.entry(place.lane.clone()).or_default() += 1;
         *self.by_tenant.entry(place.tenant.clone()).or_default() += 1;
         self.urgent += usize::from(place.urgent);
