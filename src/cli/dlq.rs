@@ -128,6 +128,8 @@ struct PurgeArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    operator: OperatorArgs,
+    #[command(flatten)]
     place: PlaceArgs,
 }
 
@@ -177,7 +179,7 @@ async fn show(args: ShowArgs) -> Done {
 
 async fn redrive(args: RedriveArgs) -> Done {
     let place = args.place.open_existing().await?;
-    let by = args.operator.name();
+    let by = args.operator.operator(&place).await;
     let handled = letters(&place).redrive(&args.chosen.which(), &by, args.dry_run).await?;
     report(&handled, args.dry_run, args.json, place.clock.now())?;
     let stays = |handled: &Handled| matches!(handled.fate, Fate::Undecided | Fate::Foreign);
@@ -187,7 +189,8 @@ async fn redrive(args: RedriveArgs) -> Done {
 async fn purge(args: PurgeArgs) -> Done {
     let place = args.place.open_existing().await?;
     let letters = letters(&place);
-    let would = letters.purge(&args.chosen.which(), true).await?;
+    let by = args.operator.operator(&place).await;
+    let would = letters.purge(&args.chosen.which(), &by, true).await?;
     let purged = would.iter().filter(|handled| handled.fate == Fate::Purged);
     // Just these: what arrives while somebody thinks about the answer was not asked about.
     let doomed: BTreeSet<String> = purged.map(|handled| handled.message_id.clone()).collect();
@@ -198,7 +201,7 @@ async fn purge(args: PurgeArgs) -> Done {
     if !args.yes && !confirmed(&would, doomed.len() as u64)? {
         return Err(Error::Said("nothing was deleted".to_owned()));
     }
-    let mut handled = letters.purge(&Which::Named(doomed), false).await?;
+    let mut handled = letters.purge(&Which::Named(doomed), &by, false).await?;
     handled.extend(would.into_iter().filter(|handled| handled.fate != Fate::Purged));
     report(&handled, false, args.json, place.clock.now())?;
     conclude(&handled, &args.chosen, |handled| handled.fate == Fate::Undecided)

@@ -93,8 +93,18 @@ impl Target {
     /// These requests.
     #[must_use]
     pub fn requests(ids: &[RequestId]) -> Self {
-        let named = ids.iter().take(NAMED).map(|id| id.as_str().to_owned()).collect();
-        Self::Requests { ids: named, count: ids.len() as u64 }
+        Self::of(ids.iter().map(RequestId::as_str))
+    }
+
+    /// These requests, or messages.
+    #[must_use]
+    pub fn named(names: &[String]) -> Self {
+        Self::of(names.iter().map(String::as_str))
+    }
+
+    fn of<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> Self {
+        let count = names.len() as u64;
+        Self::Requests { ids: names.take(NAMED).map(ToOwned::to_owned).collect(), count }
     }
 }
 

@@ -6,17 +6,18 @@
 //! them means receiving them: until a walk ends and hands them back, others do not see them; if it is killed, they come
 //! back at the queue's visibility timeout.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 
+use super::audit::{self, Action, Event, Operator, Target};
 use crate::clock::Clock;
 use crate::pipeline::hold::HoldMessage;
 use crate::pipeline::intake::hand_back;
 use crate::pipeline::lifecycle;
-use crate::ports::{Applied, Delivery, Ledger, PortError, PortResult, Ports, Queue};
+use crate::ports::{Applied, Delivery, Ledger, PortError, PortResult, Ports, Queue, Registers};
 use crate::request::{Row, Status};
 
 /// Messages of one receive.
@@ -124,7 +125,27 @@ pub struct Listing {
 pub struct DeadLetters {
     ledger: Arc<dyn Ledger>,
     dead: Arc<dyn Queue>,
+    registers: Arc<dyn Registers>,
     clock: Clock,
+}
+
+/// What a walk has changed, for the audit.
+#[derive(Default)]
+struct Done {
+    names: Vec<String>,
+    outcome: BTreeMap<String, u64>,
+}
+
+impl Done {
+    fn note(&mut self, letter: &DeadLetter, fate: Fate) {
+        self.names.push(letter.name().to_owned());
+        let name = match fate {
+            Fate::Revived => "revived",
+            Fate::LeftOver => "left over",
+            _ => "purged",
+        };
+        *self.outcome.entry(name.to_owned()).or_default() += 1;
+    }
 }
 
 /// Messages taken in a walk that shall come back at its end: message ids with their latest receipts.
@@ -134,7 +155,8 @@ impl DeadLetters {
     /// The dead-letter queue of these ports.
     #[must_use]
     pub fn new(ports: &Ports, clock: Clock) -> Self {
-        Self { ledger: Arc::clone(&ports.ledger), dead: Arc::clone(&ports.dead), clock }
+        let registers = Arc::clone(&ports.registers);
+        Self { ledger: Arc::clone(&ports.ledger), dead: Arc::clone(&ports.dead), registers, clock }
     }
 
     /// Up to `limit` messages.
@@ -164,7 +186,7 @@ impl DeadLetters {
     }
 
     /// Puts FAILED requests back into line, as new but for their calls, which go on counting, and deletes their messages.
-    /// `by` is who wants it, for the row's notes. A request so revived ends again: consumers get another result message
+    /// `by` is who wants it, for the row's notes and the audit. A request so revived ends again: consumers get another result message
     /// of its id, and the reporting table another row.
     ///
     /// Each row is moved before its message is deleted. What a crash leaves between the two, the planner or a
@@ -172,36 +194,69 @@ impl DeadLetters {
     ///
     /// # Errors
     /// When queue or ledger fail; what was done until then stays done.
-    pub async fn redrive(&self, which: &Which, by: &str, dry_run: bool) -> PortResult<Vec<Handled>> {
-        self.walk(which, async |letter, receipt| {
-            let fate = match judge(letter) {
-                Fate::Revived if !dry_run => self.revive(letter, by).await?,
-                fate => fate,
-            };
-            let delete = !dry_run && matches!(fate, Fate::Revived | Fate::LeftOver);
-            if delete {
-                self.delete(receipt).await?;
-            }
-            Ok((fate, delete))
-        })
-        .await
+    pub async fn redrive(&self, which: &Which, by: &Operator, dry_run: bool) -> PortResult<Vec<Handled>> {
+        let mut done = Done::default();
+        let walked = self
+            .walk(which, async |letter, receipt| {
+                let fate = match judge(letter) {
+                    Fate::Revived if !dry_run => self.revive(letter, &by.name).await?,
+                    fate => fate,
+                };
+                let delete = !dry_run && matches!(fate, Fate::Revived | Fate::LeftOver);
+                if delete {
+                    done.note(letter, fate);
+                    self.delete(receipt).await?;
+                }
+                Ok((fate, delete))
+            })
+            .await;
+        self.audit(Action::Redrive, by, done, walked).await
     }
 
     /// Deletes messages. Their requests stay as they are: a FAILED one can then no longer be put back into line.
     ///
     /// # Errors
     /// When queue or ledger fail; what was deleted until then is gone.
-    pub async fn purge(&self, which: &Which, dry_run: bool) -> PortResult<Vec<Handled>> {
-        self.walk(which, async |letter, receipt| {
-            // The planner needs this one still.
-            let undecided = judge(letter) == Fate::Undecided;
-            let delete = !dry_run && !undecided;
-            if delete {
-                self.delete(receipt).await?;
-            }
-            Ok((if undecided { Fate::Undecided } else { Fate::Purged }, delete))
-        })
-        .await
+    pub async fn purge(&self, which: &Which, by: &Operator, dry_run: bool) -> PortResult<Vec<Handled>> {
+        let mut done = Done::default();
+        let walked = self
+            .walk(which, async |letter, receipt| {
+                // The planner needs this one still.
+                let undecided = judge(letter) == Fate::Undecided;
+                let delete = !dry_run && !undecided;
+                if delete {
+                    self.delete(receipt).await?;
+                    done.note(letter, Fate::Purged);
+                }
+                Ok((if undecided { Fate::Undecided } else { Fate::Purged }, delete))
+            })
+            .await;
+        self.audit(Action::Purge, by, done, walked).await
+    }
+
+    /// Writes down what was done, also when it ended early.
+    async fn audit(
+        &self,
+        action: Action,
+        by: &Operator,
+        done: Done,
+        walked: PortResult<Vec<Handled>>,
+    ) -> PortResult<Vec<Handled>> {
+        if done.names.is_empty() {
+            return walked;
+        }
+        let event = Event {
+            operator: by.clone(),
+            action,
+            target: Target::named(&done.names),
+            before: None,
+            after: None,
+            reason: None,
+            outcome: done.outcome,
+            stopped: walked.as_ref().err().map(ToString::to_string),
+        };
+        audit::record(&*self.registers, &self.clock, event).await?;
+        walked
     }
 
     async fn revive(&self, letter: &DeadLetter, by: &str) -> PortResult<Fate> {

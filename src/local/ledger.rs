@@ -182,7 +182,7 @@ fn patch(row: &mut Row, set: Patch) {
     row.not_before = set.not_before.or(row.not_before);
     row.notes.extend(set.note);
     if let Some(request) = set.request {
-        row.request = *request;
+        (row.request, row.at_risk) = (*request, None);
     }
     row.at_risk = set.at_risk.or(row.at_risk);
     if set.clear_outcome {

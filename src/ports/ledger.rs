@@ -157,7 +157,7 @@ pub struct Patch {
     /// Appended to the notes.
     pub note: Option<Note>,
     /// The request is to be this from now on: an operator changed its priority or deadline, or its model was changed.
-    /// Its id stays.
+    /// Its id stays; whether it is at risk is forgotten.
     pub request: Option<Box<Request>>,
     /// It is decided without a call.
     pub verdict: Option<Verdict>,

@@ -55,4 +55,6 @@ def test_poison_is_looked_at_and_sent_again(place, bedrock, worker, smoother, tm
     assert [result["status"] for result, _ in place.take_results(wait=1)] == ["SUCCEEDED"]
     assert letters() == []
     assert "put back into line by the operator" in command("status", "deadly").out()
+    [event] = json.loads(command("audit", "--json").out())
+    assert (event["action"], event["operator"]["name"]) == ("redrive", "the operator")
     assert "secret" not in last.log()

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::mortal::{Kill, Life, When, World};
 use crate::rig::{Reply, Rig, request};
 use crate::seconds;
+use smoother::control::audit::Operator;
 use smoother::control::dead_letters::{Content, DeadLetters, Fate, Handled, Which};
 use smoother::local;
 use smoother::pipeline::fleet::Role;
@@ -66,12 +67,12 @@ async fn poison_that_is_redriven_succeeds_and_is_told_again() {
     assert_eq!(dead(&rig).await, (1, 0), "a look hands back what it took");
 
     let before = rig.row("poison").await;
-    let would = letters.redrive(&Which::All, "ann@desk", true).await.unwrap();
+    let would = letters.redrive(&Which::All, &Operator::named("ann@desk"), true).await.unwrap();
     assert_eq!(fates(&would), [("poison", Fate::Revived)]);
     assert_eq!((rig.row("poison").await, dead(&rig).await), (before.clone(), (1, 0)), "a dry run changes nothing");
 
-    assert!(letters.redrive(&named("fine"), "ann@desk", false).await.unwrap().is_empty());
-    let done = letters.redrive(&named("poison"), "ann@desk", false).await.unwrap();
+    assert!(letters.redrive(&named("fine"), &Operator::named("ann@desk"), false).await.unwrap().is_empty());
+    let done = letters.redrive(&named("poison"), &Operator::named("ann@desk"), false).await.unwrap();
     assert_eq!(fates(&done), [("poison", Fate::Revived)]);
     let row = rig.row("poison").await;
     assert_eq!((row.status, row.claims, row.outcome), (Status::Received, 0, None));
@@ -91,7 +92,7 @@ async fn poison_that_is_redriven_succeeds_and_is_told_again() {
 #[tokio::test(start_paused = true)]
 async fn the_poison_rule_counts_anew_after_a_redrive() {
     let (rig, letters) = with_poison(6).await;
-    letters.redrive(&Which::All, "ann", false).await.unwrap();
+    letters.redrive(&Which::All, &Operator::named("ann"), false).await.unwrap();
     poisoned(&rig).await;
     let row = rig.row("poison").await;
     assert_eq!((row.status, rig.model.calls_of("poison")), (Status::Failed, 6));
@@ -108,7 +109,7 @@ async fn a_redrive_that_was_cut_short_can_be_repeated() {
     let revival = lifecycle::revive(&row, "ann", rig.clock.now());
     rig.local.ports.ledger.apply(vec![revival]).await.remove(0).unwrap();
     let revived = rig.row("poison").await;
-    let repeat = letters.redrive(&Which::All, "bob", false).await.unwrap();
+    let repeat = letters.redrive(&Which::All, &Operator::named("bob"), false).await.unwrap();
     assert_eq!(fates(&repeat), [("poison", Fate::LeftOver)]);
     assert_eq!((rig.row("poison").await, dead(&rig).await), (revived, (0, 0)));
 }
@@ -126,9 +127,10 @@ async fn what_the_planner_has_not_decided_is_left_to_it() {
     tokio::time::sleep(seconds(61)).await;
     assert!(rig.local.ports.hold.receive(1, Duration::ZERO).await.unwrap().is_empty(), "it moves on");
     let letters = DeadLetters::new(&rig.local.ports, rig.clock.clone());
-    for handled in
-        [letters.redrive(&Which::All, "ann", false).await.unwrap(), letters.purge(&Which::All, false).await.unwrap()]
-    {
+    for handled in [
+        letters.redrive(&Which::All, &Operator::named("ann"), false).await.unwrap(),
+        letters.purge(&Which::All, &Operator::named("ann"), false).await.unwrap(),
+    ] {
         assert_eq!(fates(&handled), [("slow", Fate::Undecided)]);
     }
     assert_eq!(dead(&rig).await, (1, 0));
@@ -149,13 +151,13 @@ async fn foreign_messages_are_shown_and_only_purged() {
     let found = letters.find(one.name()).await.unwrap();
     assert!(matches!(found.as_slice(), [l] if matches!(&l.content, Content::Foreign(body) if body == "foreign 7")));
 
-    let redriven = letters.redrive(&Which::All, "ann", false).await.unwrap();
+    let redriven = letters.redrive(&Which::All, &Operator::named("ann"), false).await.unwrap();
     let stay = redriven.iter().filter(|h| h.fate == Fate::Foreign).count();
     assert_eq!((stay, redriven.len(), dead(&rig).await), (25, 26, (25, 0)));
-    assert_eq!(letters.purge(&named(one.name()), false).await.unwrap().len(), 1);
-    assert_eq!(letters.purge(&Which::All, true).await.unwrap().len(), 24);
+    assert_eq!(letters.purge(&named(one.name()), &Operator::named("ann"), false).await.unwrap().len(), 1);
+    assert_eq!(letters.purge(&Which::All, &Operator::named("ann"), true).await.unwrap().len(), 24);
     assert_eq!(dead(&rig).await, (24, 0));
-    assert_eq!(letters.purge(&Which::All, false).await.unwrap().len(), 24);
+    assert_eq!(letters.purge(&Which::All, &Operator::named("ann"), false).await.unwrap().len(), 24);
     assert_eq!(dead(&rig).await, (0, 0));
     assert_eq!(rig.row("poison").await.status, Status::Received);
 }
@@ -164,9 +166,12 @@ async fn foreign_messages_are_shown_and_only_purged() {
 async fn a_purge_leaves_the_row_as_it_is() {
     let (rig, letters) = with_poison(3).await;
     let before = rig.row("poison").await;
-    assert_eq!(fates(&letters.purge(&Which::All, false).await.unwrap()), [("poison", Fate::Purged)]);
+    assert_eq!(
+        fates(&letters.purge(&Which::All, &Operator::named("ann"), false).await.unwrap()),
+        [("poison", Fate::Purged)]
+    );
     assert_eq!((rig.row("poison").await, dead(&rig).await), (before, (0, 0)));
-    assert!(letters.redrive(&Which::All, "ann", false).await.unwrap().is_empty());
+    assert!(letters.redrive(&Which::All, &Operator::named("ann"), false).await.unwrap().is_empty());
 }
 
 /// The third worker need not be lost at the third receive of one message. Whichever pass through the hold queue it is in,
@@ -196,7 +201,10 @@ async fn poison_has_a_dead_letter_however_it_came_about() {
         assert_eq!(rig.results().await["poison"].len(), 1);
         assert_eq!(dead(&rig).await, (1, 0), "away for {away} s: {:?}", row.notes);
         let letters = DeadLetters::new(&rig.local.ports, rig.clock.clone());
-        assert_eq!(fates(&letters.redrive(&Which::All, "ann", false).await.unwrap()), [("poison", Fate::Revived)]);
+        assert_eq!(
+            fates(&letters.redrive(&Which::All, &Operator::named("ann"), false).await.unwrap()),
+            [("poison", Fate::Revived)]
+        );
         rig.run().await;
         assert_eq!((rig.row("poison").await.status, dead(&rig).await), (Status::Succeeded, (0, 0)));
     }
@@ -252,15 +260,16 @@ async fn a_redrive_that_is_killed_at_any_step_can_be_repeated() {
             let life = Life::new("operator", Some(Kill { at, when }), &Arc::new(World::default()));
             let (ports, _) = life.lead(&rig.local.ports, &rig.model());
             let mortal = DeadLetters::new(&ports, rig.clock.clone());
+            let ann = Operator::named("ann");
             let died = tokio::select! {
-                done = mortal.redrive(&Which::All, "ann", false) => {
+                done = mortal.redrive(&Which::All, &ann, false) => {
                     assert_eq!(fates(&done.unwrap()), [("poison", Fate::Revived)]);
                     false
                 }
                 () = life.died() => true,
             };
             tokio::time::sleep(seconds(61)).await;
-            letters.redrive(&Which::All, "bob", false).await.unwrap();
+            letters.redrive(&Which::All, &Operator::named("bob"), false).await.unwrap();
             let row = rig.row("poison").await;
             assert_eq!((row.status, row.claims, dead(&rig).await), (Status::Received, 0, (0, 0)), "{when:?} {at}");
             let revivals = row.notes.iter().filter(|note| note.what.starts_with("put back into line")).count();

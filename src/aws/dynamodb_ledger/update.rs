@@ -134,6 +134,9 @@ pub fn build(
                 None => clauses.remove(name),
             }
         }
+        if patch.at_risk.is_none() {
+            clauses.remove(item::AT_RISK);
+        }
     }
     if let Some(verdict) = &patch.verdict {
         clauses.set(item::VERDICT, item::json(what, verdict)?);

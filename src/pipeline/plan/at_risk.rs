@@ -4,7 +4,7 @@
 //! lately started a minute, or could by its quota when it was not busy, and from the turns that other tenants take. So a
 //! deadline is found to be at risk as soon as its request is among those, and not before.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -26,7 +26,8 @@ const TOLD: usize = 200;
 #[derive(Debug, Default)]
 pub struct Watch {
     looked: Option<Instant>,
-    told: HashSet<RequestId>,
+    /// By the deadline that each was told of.
+    told: HashMap<RequestId, Timestamp>,
 }
 
 /// A request that should start after its deadline.
@@ -48,12 +49,12 @@ impl Planner {
         for (lane, tenants) in lines_by_lane(term) {
             found.extend(self.late(term, lane, &tenants, uses.get(lane.as_str())));
         }
-        found.retain(|late| !term.watch.told.contains(&late.item.id));
+        found.retain(|late| term.watch.told.get(&late.item.id) != Some(&late.deadline));
         found.truncate(TOLD);
         let mut news: BTreeMap<(Lane, Tenant), Vec<Late>> = BTreeMap::new();
         for late in found {
             let Late { item, deadline, start } = &late;
-            term.watch.told.insert(item.id.clone());
+            term.watch.told.insert(item.id.clone(), *deadline);
             let Some(row) = self.ledger.get(&item.id).await? else { continue };
             let why = format!("at risk: it should start at {start}, after its deadline {deadline}");
             let Some(mark) = lifecycle::put_at_risk(&row, *start, why, self.context.clock.now()) else { continue };
