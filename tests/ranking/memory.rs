@@ -230,7 +230,9 @@ impl Queue for MemoryQueue {
 
     async fn delete(&self, receipts: Vec<String>) -> Vec<PortResult<()>> {
         let mut messages = self.messages.lock().unwrap();
-        receipts.iter().for_each(|receipt| _ = messages.taken.remove(receipt));
+        for receipt in &receipts {
+            messages.taken.remove(receipt);
+        }
         receipts.iter().map(|_| Ok(())).collect()
     }
 

@@ -97,10 +97,14 @@ impl Planner {
             term.rates.take(&flow.tenant, &allowance);
             term.held.add(&item, class == Class::Urgent);
             if !may_go(term, &flow.tenant, &allowance) {
-                open.iter_mut().for_each(|lane| lane.next = None);
+                for lane in &mut open {
+                    lane.next = None;
+                }
             }
             if free - 1 == kept {
-                open.iter_mut().for_each(|lane| lane.next = None);
+                for lane in &mut open {
+                    lane.next = None;
+                }
             }
             chosen.push(Chosen { item, rank });
         }
