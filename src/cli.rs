@@ -2,8 +2,10 @@
 
 mod check_config;
 mod demo;
+mod dlq;
 mod format;
 mod init;
+mod operator;
 mod place;
 mod quotas;
 mod results;
@@ -46,6 +48,8 @@ enum Command {
     Status(status::Args),
     /// Drains the results queue to JSON lines
     Results(results::Args),
+    /// Shows what took workers down again and again, puts it back into line, or throws it away
+    Dlq(dlq::Args),
     /// Prints the effective settings and where each came from, or everything that is wrong
     CheckConfig(check_config::Args),
     /// Shows the quotas in force and where each is from: settings, Service Quotas, or assumed
@@ -102,6 +106,7 @@ async fn dispatch(command: Command) -> Done {
         Command::Submit(args) => submit::submit(args).await,
         Command::Status(args) => status::status(args).await,
         Command::Results(args) => results::results(args).await,
+        Command::Dlq(args) => dlq::dlq(args).await,
         Command::CheckConfig(args) => check_config::check_config(&args),
         Command::Quotas(args) => quotas::quotas(args).await,
         Command::Init(args) => init::init(args).await,

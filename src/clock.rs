@@ -35,6 +35,28 @@ impl Timestamp {
         format!("{:04}-{:02}-{:02}", date.year(), u8::from(date.month()), date.day())
     }
 
+    /// The UTC month, `2026-11`.
+    #[must_use]
+    pub fn month(self) -> String {
+        let date = self.to_date_time().date();
+        format!("{:04}-{:02}", date.year(), u8::from(date.month()))
+    }
+
+    /// The next midnight in UTC.
+    #[must_use]
+    pub fn next_day(self) -> Self {
+        const DAY: u64 = 24 * 3600 * 1000;
+        Self((self.0 / DAY).saturating_add(1).saturating_mul(DAY))
+    }
+
+    /// The next first of a month, midnight in UTC.
+    #[must_use]
+    pub fn next_month(self) -> Self {
+        let date = self.to_date_time().date();
+        let left = u64::from(date.month().length(date.year()) - date.day());
+        self.next_day() + Duration::from_hours(24 * left)
+    }
+
     /// Time from `earlier` to this one, zero when it lies after.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
@@ -139,6 +161,21 @@ mod tests {
         assert_eq!(t.to_string(), "2026-11-21T09:08:43.456Z");
         assert_eq!(Timestamp::parse(&t.to_string()), Ok(t));
         assert_eq!(t.day(), "2026-11-21");
+    }
+
+    #[test]
+    fn days_and_months_end_at_midnight_in_utc() {
+        for (at, day, month) in [
+            ("2026-11-21T09:30:00Z", "2026-11-22", "2026-12-01"),
+            ("2026-12-31T23:59:59.999Z", "2027-01-01", "2027-01-01"),
+            ("2027-01-01T00:00:00Z", "2027-01-02", "2027-02-01"),
+            ("2028-02-29T12:00:00+14:00", "2028-02-29", "2028-03-01"),
+        ] {
+            let at = Timestamp::parse(at).unwrap();
+            let midnight = |day: &str| Timestamp::parse(&format!("{day}T00:00:00Z")).unwrap();
+            assert_eq!((at.next_day(), at.next_month()), (midnight(day), midnight(month)), "{at}");
+        }
+        assert_eq!(Timestamp(1_795_252_123_456).month(), "2026-11");
     }
 
     #[test]

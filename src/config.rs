@@ -3,6 +3,7 @@
 //! Whatever is wrong is reported at once, each fault with the setting, the value, where it was written and
 //! what is expected. All settings are listed in `config/settings.rs`, for people in `docs/configuration.md`.
 
+mod budgets;
 mod check;
 mod fault;
 mod layers;
@@ -15,15 +16,17 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use self::budgets::BudgetPolicy;
 pub use self::check::AwsResources;
 pub use self::fault::{Fault, Faults, Origin};
 use self::layers::Layers;
 pub use self::render::document;
-pub use self::settings::{Config, ModelSettings, UseCase};
+pub use self::settings::{Config, ModelSettings, TenantSettings, UseCase};
 use self::settings::{SETTINGS, Setting};
 pub(crate) use self::units::duration as parse_duration;
 use self::value::{Raw, Value};
 use crate::models::quota_id;
+use crate::request::Tenant;
 use crate::request::message::Limits;
 
 /// Where a configuration is read from, weakest first.
@@ -53,7 +56,7 @@ impl Sources {
 pub struct Loaded {
     /// What counts.
     pub config: Config,
-    /// What is odd but no fault, for the log: a `SMOOTHER_` variable that is no setting.
+    /// What is odd but no fault, for the log: a `SMOOTHER_` variable that is no setting, a cost that no budget can count.
     pub warnings: Vec<String>,
     effective: BTreeMap<String, Effective>,
 }
@@ -100,6 +103,12 @@ impl Config {
         self.quota_source == "service-quotas"
     }
 
+    /// What is set of a tenant, or the defaults.
+    #[must_use]
+    pub fn tenant(&self, tenant: &Tenant) -> TenantSettings {
+        self.tenants.get(tenant).cloned().unwrap_or_default()
+    }
+
     /// What [`crate::request::message::decode`] needs of it.
     #[must_use]
     pub fn message_limits(&self) -> Limits {
@@ -117,14 +126,17 @@ impl Config {
 impl Default for Config {
     /// What an empty configuration gives.
     fn default() -> Self {
-        let mut config = Self::blank();
-        for setting in SETTINGS {
-            if let Some(value) = default_of(setting) {
-                (setting.put)(&mut config, value);
-            }
-        }
-        config
+        with_defaults(Self::blank(), SETTINGS)
     }
+}
+
+fn with_defaults<Owner>(mut owner: Owner, settings: &[Setting<Owner>]) -> Owner {
+    for setting in settings {
+        if let Some(value) = default_of(setting) {
+            (setting.put)(&mut owner, value);
+        }
+    }
+    owner
 }
 
 fn default_of<Owner>(setting: &Setting<Owner>) -> Option<Value> {

@@ -4,6 +4,7 @@ pub mod aws;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod local;
 pub mod models;
 mod nearest;

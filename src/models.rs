@@ -8,7 +8,7 @@ mod quota_names;
 mod quotas;
 
 pub use self::catalog::{Catalog, ModelSpec};
-pub use self::estimate::estimate;
+pub use self::estimate::{estimate, estimated_cost, expected_output};
 pub use self::prices::Prices;
 pub use self::profile::{bare_id, quota_id};
 pub use self::quota_names::{Limits, Listed, QuotaTable};

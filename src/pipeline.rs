@@ -11,6 +11,7 @@
 //! - [`quotas`] keeps the quotas in force up to date.
 //! - [`fleet`] knows the other replicas; [`alerter`] and [`tally`] tell people what happens.
 //! - [`usage`] counts what the fleet uses of its quotas, [`background`] learns what others on the account use.
+//! - [`spend`] counts what finished requests cost, and says whether the budgets have room for the next.
 //! - [`intake`] receives from queues, [`batcher`] turns single sends and deletes into the batches that services charge for.
 
 pub mod alerter;
@@ -27,6 +28,7 @@ pub mod plan;
 pub mod quotas;
 pub mod rank;
 pub mod record;
+pub mod spend;
 pub mod tally;
 pub mod usage;
 pub mod verdict;

@@ -146,6 +146,14 @@ impl Lane {
         ModelId(self.0.splitn(3, ':').nth(2).unwrap_or_default().to_owned())
     }
 
+    /// The lane of another model in the same account and Region.
+    #[must_use]
+    pub fn with_model(&self, model: &ModelId) -> Self {
+        let mut parts = self.0.splitn(3, ':');
+        let (account, region) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        Self::new(account, region, model)
+    }
+
     /// Whether both draw on what an account may use in a Region over all models.
     #[must_use]
     pub fn shares_account_with(&self, other: &Self) -> bool {
@@ -258,6 +266,9 @@ pub struct Request {
     pub message_id: String,
     /// The model that is called.
     pub model_id: ModelId,
+    /// The model that was asked for, when a cheaper one stands in for it to keep a budget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub downgraded_from: Option<ModelId>,
     /// The use case it was asked by, when it named none but that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub use_case: Option<String>,

@@ -19,6 +19,7 @@ use crate::pipeline::pace::Gate;
 use crate::pipeline::plan::{self, Planner};
 use crate::pipeline::quotas::QuotaKeeper;
 use crate::pipeline::record::{self, Recorder};
+use crate::pipeline::spend::{self, Spend};
 use crate::pipeline::tally::Tally;
 use crate::pipeline::usage::Used;
 use crate::ports::{Model, Ports, Quotas, UsageFeed};
@@ -38,6 +39,8 @@ const METRICS_EVERY: Duration = Duration::from_mins(1);
 const IDLE_LOOK: Duration = Duration::from_millis(200);
 const IDLE_LOOKS: u32 = 15;
 
+/// How long a worker that ends tries to save what it spent.
+const SPEND_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the work waits for the first look at Service Quotas.
 const QUOTA_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -56,6 +59,8 @@ pub struct Settings {
     pub inline_limit: usize,
     /// When on-call is told.
     pub alerts: alerter::Settings,
+    /// What may be spent.
+    pub budgets: spend::Limits,
     /// End when nothing is left to do.
     pub until_idle: bool,
     /// For ingest.
@@ -116,16 +121,23 @@ impl Worker {
     /// 1. stop intake: pollers, planner and caller take nothing new and hand back what has not begun;
     /// 2. drain: wait for calls in flight, at most the grace period, then leave them to others;
     /// 3. leave the fleet: give up the shares, the lease and the membership;
-    /// 4. flush: reports, results, deletions, alerts, metrics.
+    /// 4. flush: reports, results, deletions, alerts, what was spent, metrics.
     pub async fn run(self, stop: Stop) {
         let mut writers = JoinSet::new();
         let (alerter, serve_alerts) =
             Alerter::new(Arc::clone(&self.ports.alerts), self.clock.clone(), self.settings.alerts);
+        let spend = Spend::new(
+            Arc::clone(&self.ports.registers),
+            &self.settings.worker,
+            self.clock.clone(),
+            self.settings.budgets.tenants().cloned().collect(),
+        );
         let (recorder, serve_records) = Recorder::new(
             &self.ports,
             record::Context {
                 catalog: Arc::clone(&self.catalog),
                 tally: Arc::clone(&self.tally),
+                spend: spend.clone(),
                 alerter,
                 clock: self.clock.clone(),
                 inline_limit: self.settings.inline_limit,
@@ -155,6 +167,8 @@ impl Worker {
             max_concurrent: self.settings.call.max_concurrent,
         };
         crew.background.spawn(pulse.run());
+        let (saving, mishaps) = (spend.clone(), recorder.clone());
+        crew.background.spawn(async move { saving.run(|error| mishaps.port_failed(error)).await });
         let (tally, gate) = (Arc::clone(&self.tally), self.gate.clone());
         crew.background.spawn(deliver_metrics(self.ports.clone(), tally, gate, self.clock.clone()));
         if self.settings.until_idle {
@@ -184,6 +198,9 @@ impl Worker {
 
         drop(recorder);
         while crew.writers.join_next().await.is_some() {}
+        if let Err(error) = spend.flush_within(SPEND_PATIENCE).await {
+            tracing::error!(%error, "what was spent last could not be saved; the budgets do not count it");
+        }
         if let Err(error) = self.ports.metrics.put(self.tally.take_data(self.clock.now())).await {
             tracing::warn!(%error, "the last metrics could not be delivered");
         }
@@ -233,6 +250,7 @@ impl Worker {
     fn start_planner(&self, crew: &mut Crew, recorder: &Recorder, fleet: &Arc<Fleet>, wake: &Arc<Notify>, stop: &Stop) {
         let context = plan::Context {
             fleet: Arc::clone(fleet),
+            gate: self.gate.clone(),
             catalog: Arc::clone(&self.catalog),
             recorder: recorder.clone(),
             tally: Arc::clone(&self.tally),

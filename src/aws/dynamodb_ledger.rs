@@ -149,7 +149,7 @@ impl DynamoLedger {
 fn entered(work: Option<&Work>) -> Option<&Flow> {
     match &work?.list {
         WorkList::Ready(flow) => Some(flow),
-        WorkList::Deferred | WorkList::Held => None,
+        WorkList::Deferred | WorkList::Held | WorkList::Decided => None,
     }
 }
 
@@ -191,9 +191,10 @@ impl Ledger for DynamoLedger {
     /// rows the counts are lower bounds. Final rows stand in no list and are not counted, and held rows count as
     /// queued, running or not: the index does not carry the status, which would cost a write for every claim.
     async fn counts(&self) -> PortResult<Counts> {
-        let (deferred, held) = (self.places.keys(&WorkList::Deferred), self.places.keys(&WorkList::Held));
+        let waiting = [WorkList::Deferred, WorkList::Decided].map(|list| self.places.keys(&list)).concat();
+        let held = self.places.keys(&WorkList::Held);
         let (mut received, held, flows) = tokio::try_join!(
-            lists::count(&self.client, &self.table, &deferred),
+            lists::count(&self.client, &self.table, &waiting),
             lists::count(&self.client, &self.table, &held),
             self.flows(None),
         )?;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args as ClapArgs;
 
 use super::place::ConfigArgs;
-use super::{Done, print};
+use super::{Done, print, say};
 
 #[derive(Debug, ClapArgs)]
 pub struct Args {
@@ -19,5 +19,8 @@ pub struct Args {
 pub fn check_config(args: &Args) -> Done {
     let loaded = args.config.load()?;
     print(if args.json { loaded.to_json() } else { loaded.to_table() }.trim_end())?;
+    if !args.json {
+        loaded.warnings.iter().for_each(|warning| say(&format!("warning: {warning}")));
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -41,6 +41,11 @@ pub fn gauge(share: f64) -> String {
     format!("{}{}", "█".repeat(full), "░".repeat(GAUGE - full))
 }
 
+/// `$12.34`, `$0.000021`.
+pub fn dollars(usd: f64) -> String {
+    crate::pipeline::spend::Usd::of(usd).to_string()
+}
+
 /// A short time: `999 ms`, `12.3 s`.
 pub fn millis(ms: u64) -> String {
     if ms < 1_000 { format!("{ms} ms") } else { format!("{:.1} s", ms as f64 / 1_000.0) }

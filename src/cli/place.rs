@@ -87,9 +87,35 @@ impl PlaceArgs {
         self.open().await
     }
 
+    /// Reads the settings.
+    pub fn settings(&self) -> Result<Config, Error> {
+        Ok(self.config.load()?.config)
+    }
+
+    /// As [`PlaceArgs::open`], for commands that read what is there and can do without: nothing is made. `None` when there is
+    /// nothing yet, or AWS resources are not configured.
+    pub async fn open_if_there(&self, config: Config) -> Result<Option<Place>, Error> {
+        let is_there = match &self.local {
+            Some(dir) => dir.join("smoother.db").exists(),
+            None => config.require_aws().is_ok(),
+        };
+        if is_there { self.open_with(config).await.map(Some) } else { Ok(None) }
+    }
+
+    /// Why there is nothing to read.
+    pub fn nothing_yet(&self) -> String {
+        match &self.local {
+            Some(dir) => format!("nothing of smoother's is in {} yet", dir.display()),
+            None => "no AWS resources are configured, and no --local DIR is given".to_owned(),
+        }
+    }
+
     /// Reads the settings and opens what they name.
     pub async fn open(&self) -> Result<Place, Error> {
-        let config = self.config.load()?.config;
+        self.open_with(self.settings()?).await
+    }
+
+    async fn open_with(&self, config: Config) -> Result<Place, Error> {
         let clock = Clock::system();
         if let Some(dir) = &self.local {
             return open_local(dir.clone(), config, clock).await;

@@ -9,7 +9,7 @@ use clap::{Args as ClapArgs, ValueEnum};
 
 use crate::models::Catalog;
 use crate::pipeline::fleet::Role;
-use crate::pipeline::{alerter, call, ingest, plan};
+use crate::pipeline::{alerter, call, ingest, plan, spend};
 use crate::retry::Policy;
 use crate::shutdown::Stop;
 use crate::worker::{Settings, Worker};
@@ -116,6 +116,7 @@ pub fn worker_settings(place: &Place, roles: BTreeSet<Role>, until_idle: bool) -
         drain_grace: config.drain_grace,
         inline_limit: usize::try_from(config.inline_result_limit).unwrap_or(usize::MAX),
         until_idle,
+        budgets: spend::Limits::of(config),
         alerts: alerter::Settings {
             threshold: u64::from(config.alarm_threshold) * u64::from(config.alarm_evaluation_periods),
             period: ALARM_PERIOD * config.alarm_evaluation_periods,
@@ -136,7 +137,8 @@ pub fn worker_settings(place: &Place, roles: BTreeSet<Role>, until_idle: bool) -
             max_concurrent: config.max_concurrent_executions,
             interval: config.plan_interval,
             overdue_after: (2 * window).max(OVERDUE_AT_LEAST),
-            tenants: plan::Allowances::default(),
+            tenants: plan::allowances(config),
+            budgets: spend::Limits::of(config),
         },
         call: call::Settings {
             worker,

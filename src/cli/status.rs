@@ -1,11 +1,13 @@
 //! `smoother status`: the fleet at a glance, or the whole story of one request.
 
+mod ahead;
 mod lanes;
 mod overview;
 mod page;
 mod paint;
 mod request;
 mod story;
+mod tenants;
 mod waits;
 
 use std::io::{IsTerminal, Write};
@@ -20,7 +22,7 @@ use crate::request::RequestId;
 
 use self::overview::{Life, Observer, life};
 use self::paint::Paint;
-use self::request::Story;
+pub use self::request::Story;
 use super::format::count;
 use super::place::{Place, PlaceArgs};
 use super::{Done, Error};
@@ -117,6 +119,11 @@ async fn look(
     let Some(story) = Story::read(place, id, args.show_result).await? else { return Err(unknown(place, id).await) };
     let text = if args.json { json(&story, args.watch) } else { story::page(&story, place.dir.is_some(), paint) };
     Ok((text, story.status.is_terminal()))
+}
+
+/// A request's story for people.
+pub fn story_page(story: &Story, place: &Place) -> String {
+    story::page(story, place.dir.is_some(), Paint::of_stdout())
 }
 
 fn json(value: &impl serde::Serialize, on_a_line: bool) -> String {

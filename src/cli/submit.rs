@@ -1,6 +1,7 @@
 //! `smoother submit`: a file of requests onto the input queue, all of it judged before any of it is sent.
 
 mod check;
+mod dry_run;
 mod lines;
 mod report;
 mod send;
@@ -16,7 +17,8 @@ use crate::models::Catalog;
 use crate::pipeline::fleet::Fleet;
 use crate::request::message::Fault;
 
-use self::check::{Before, Checker, Ids};
+use self::check::{Before, Checker, Ids, Rejected};
+use self::dry_run::Seen;
 use self::lines::Content;
 use self::report::{Around, Report};
 use self::send::{Sender, Unsent};
@@ -29,7 +31,14 @@ use super::{Done, Error, print, say, status};
 All lines are judged first, by the settings given here; each fault is told with its line and field,
 and then nothing is sent unless --skip-invalid. A message too long for the queue (1 MiB) is uploaded
 and pointed to. JSON: submitted, invalid, failed, repeated, without_request_id, by_priority {class: n},
-by_model {model: n}. Exit status: 1 when a line is invalid (not with --skip-invalid) or was not sent.")]
+by_model {model: n}. Exit status: 1 when a line is invalid (not with --skip-invalid) or was not sent.
+
+--dry-run sends nothing, needs no connection, and tells what the file would take, model by model: tokens,
+dollars, the time until all is done and what bounds it. Better with what it can read: quotas of Service
+Quotas, what is in line, what workers have learned, what was spent. JSON: models [model, requests, invalid,
+input_tokens, output_tokens, output_tokens_at_most, cost_usd, cost_usd_at_most (null when unknown),
+eta {last_start_seconds, done_seconds, bound_by, limit, ahead}], total, done_seconds, faults {fault: n},
+warnings, notes.")]
 pub struct Args {
     /// One message a line, as docs/message.schema.json describes it; - reads stdin
     #[arg(value_name = "FILE")]
@@ -37,6 +46,9 @@ pub struct Args {
     /// Send the good lines even if others are invalid
     #[arg(long)]
     skip_invalid: bool,
+    /// Send nothing; print tokens, cost and time by model
+    #[arg(long)]
+    dry_run: bool,
     /// Print one JSON object instead of the summary
     #[arg(long)]
     json: bool,
@@ -44,11 +56,21 @@ pub struct Args {
     place: PlaceArgs,
 }
 
+impl Args {
+    fn source(&self) -> String {
+        if self.file.as_os_str() == "-" { "stdin".to_owned() } else { self.file.display().to_string() }
+    }
+}
+
 pub async fn submit(args: Args) -> Done {
+    if args.dry_run {
+        return Box::pin(dry_run::dry_run(&args)).await;
+    }
     let place = args.place.open().await?;
-    let source = if args.file.as_os_str() == "-" { "stdin".to_owned() } else { args.file.display().to_string() };
+    let source = args.source();
     let (file, length) = lines::open(&args.file).map_err(Error::io(format!("read {source}")))?;
-    let mut submit = Submit::new(&place, &source, file, length);
+    let checker = Checker::new(Catalog::new(&place.config), place.config.message_limits(), place.clock.clone());
+    let mut submit = Submit::new(checker, &source, file, length);
     let mut tell = say;
     let judged = submit.judge(&mut tell)?;
     let mut report = Report { invalid: judged.invalid, repeated: judged.repeated, ..Report::default() };
@@ -58,7 +80,7 @@ pub async fn submit(args: Args) -> Done {
         }
         return Err(Error::Said(judged.verdict(&source)));
     }
-    let stopped = submit.send(&judged, &mut report, &mut tell).await?;
+    let stopped = submit.send(&place, &judged, &mut report, &mut tell).await?;
     if args.json {
         print(&report.to_json())?;
     } else {
@@ -115,7 +137,6 @@ impl Judged {
 
 /// A file on its way.
 struct Submit<'a> {
-    place: &'a Place,
     source: &'a str,
     file: File,
     length: u64,
@@ -124,14 +145,17 @@ struct Submit<'a> {
 }
 
 impl<'a> Submit<'a> {
-    fn new(place: &'a Place, source: &'a str, file: File, length: u64) -> Self {
-        let limits = place.config.message_limits();
-        let checker = Checker::new(Catalog::new(&place.config), limits, place.clock.clone());
-        Self { place, source, file, length, checker, limit: limits.message_bytes }
+    fn new(checker: Checker, source: &'a str, file: File, length: u64) -> Self {
+        Self { source, file, length, limit: checker.longest(), checker }
     }
 
     /// The first pass: tells every fault.
     fn judge(&mut self, tell: &mut dyn FnMut(&str)) -> Result<Judged, Error> {
+        self.judge_each(tell, &mut |_| {})
+    }
+
+    /// The same, and shows what was found of each line but repeated ones.
+    fn judge_each(&mut self, tell: &mut dyn FnMut(&str), show: &mut dyn FnMut(Seen<'_>)) -> Result<Judged, Error> {
         let reading = || Error::io(format!("read {}", self.source));
         let bar = progress(self.length, "checking {bar:40} {percent} %");
         let mut lines = lines::rewound(&self.file, self.limit).map_err(reading())?;
@@ -144,8 +168,8 @@ impl<'a> Submit<'a> {
                 bar.finish_and_clear();
                 return Ok(Judged { invalid: 1, spread: true, ..judged });
             }
-            let faults = match self.checker.check(&line.content) {
-                Err(faults) => faults,
+            let rejected = match self.checker.check(&line.content) {
+                Err(rejected) => Some(rejected),
                 Ok(message) => match message.id.as_ref().map(|id| (id, ids.note(id, &message.content_hash, number))) {
                     Some((_, Before::Same(_))) => {
                         judged.repeated += 1;
@@ -157,18 +181,21 @@ impl<'a> Submit<'a> {
                             "{:?} is the id of another request in line {line}; each request needs an id of its own",
                             id.as_str()
                         );
-                        vec![Fault { field: "request_id".to_owned(), reason }]
+                        let faults = vec![Fault { field: "request_id".to_owned(), reason }];
+                        Some(Rejected { faults, model: Some(message.model) })
                     }
                     Some((_, Before::New)) | None => {
                         judged.good += 1;
-                        vec![]
+                        show(Seen::Good(&message));
+                        None
                     }
                 },
             };
-            if !faults.is_empty() {
+            if let Some(rejected) = rejected {
                 judged.invalid += 1;
                 judged.skipped.push(number);
-                bar.suspend(|| self.tell_faults(number, &faults, tell));
+                show(Seen::Bad(&rejected));
+                bar.suspend(|| self.tell_faults(number, &rejected.faults, tell));
             }
             if seen % 256 == 0 {
                 bar.set_position(lines.read());
@@ -187,6 +214,7 @@ impl<'a> Submit<'a> {
     /// The second pass: sends what the first one found good. Says why it stopped, if nothing could be sent any more.
     async fn send(
         &mut self,
+        place: &Place,
         judged: &Judged,
         report: &mut Report,
         tell: &mut dyn FnMut(&str),
@@ -194,7 +222,7 @@ impl<'a> Submit<'a> {
         let reading = || Error::io(format!("read {}", self.source));
         let bar = progress(judged.good, "sending {bar:40} {human_pos} of {human_len}, {eta} left");
         let mut lines = lines::rewound(&self.file, self.limit).map_err(reading())?;
-        let mut sender = Sender::new(&*self.place.ports.input, &*self.place.ports.payloads);
+        let mut sender = Sender::new(&*place.ports.input, &*place.ports.payloads);
         let mut skipped = judged.skipped.iter().copied().peekable();
         loop {
             let line = lines.next().map_err(reading())?;
@@ -210,7 +238,7 @@ impl<'a> Submit<'a> {
                         sender.take(line.number, message, text).await
                     }
                     (judged_now, _) => {
-                        let faults = judged_now.err().unwrap_or_default();
+                        let faults = judged_now.err().map(|rejected| rejected.faults).unwrap_or_default();
                         report.failed += 1;
                         bar.suspend(|| self.tell_faults(line.number, &faults, tell));
                         Ok(())

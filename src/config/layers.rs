@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::fault::{Faults, Origin};
-use super::settings::{Config, MODEL_SETTINGS, SETTINGS, Setting, USE_CASE_SETTINGS, UseCase, env_name};
+use super::settings::{
+    Config, MODEL_SETTINGS, SETTINGS, Setting, TENANT_SETTINGS, USE_CASE_SETTINGS, UseCase, env_name,
+};
 use super::value::{Raw, Value};
-use super::{Effective, Loaded, check, default_of};
+use super::{Effective, Loaded, budgets, check, default_of};
 use crate::nearest::nearest;
-use crate::request::{ModelId, is_name};
+use crate::request::{ModelId, Tenant, is_name};
 
+/// The settings that are tables of tables.
+const TABLES: [&str; 3] = ["models", "use_cases", "tenants"];
 /// `SMOOTHER_` variables that belong to the command line itself.
 const OF_THE_CLI: [&str; 4] = ["SMOOTHER_CONFIG", "SMOOTHER_LOCAL", "SMOOTHER_LOG", "SMOOTHER_ROLE"];
 
@@ -48,17 +52,17 @@ impl Layers {
             }
         };
         for (name, value) in table {
-            match (name.as_str(), value) {
-                ("models" | "use_cases", toml::Value::Table(entries)) => {
+            match (TABLES.contains(&name.as_str()), value) {
+                (true, toml::Value::Table(entries)) => {
                     for (key, entry) in entries {
                         self.entry(&name, &key, entry, &origin);
                     }
                 }
-                ("models" | "use_cases", other) => {
+                (true, other) => {
                     let value = Some(Raw::Toml(other).to_string());
                     self.faults.add(&name, value, &origin, format!("expected tables: [{name}.\"…\"]"));
                 }
-                (_, value) => self.set(&name, &Raw::Toml(value), &origin),
+                (false, value) => self.set(&name, &Raw::Toml(value), &origin),
             }
         }
     }
@@ -101,7 +105,7 @@ impl Layers {
             let raw = Raw::Loose(value.clone());
             let nested = name.split_once('.').and_then(|(table, rest)| Some((table, rest.rsplit_once('.')?)));
             match nested {
-                Some((table @ ("models" | "use_cases"), (key, field))) => {
+                Some((table, (key, field))) if TABLES.contains(&table) => {
                     self.nested(table, key.trim_matches(['"', '\'']), field, &raw, &Origin::Flag);
                 }
                 _ => self.set(name, &raw, &Origin::Flag),
@@ -114,6 +118,8 @@ impl Layers {
         let effective = self.effective;
         let origin = |setting: &str| effective.get(setting).map_or(Origin::Default, |e| e.origin.clone());
         check::contradictions(&self.config, origin, &mut self.faults);
+        budgets::check(&self.config, origin, &mut self.faults);
+        self.warnings.extend(budgets::warnings(&self.config));
         if self.faults.0.is_empty() {
             Ok(Loaded { config: self.config, warnings: self.warnings, effective })
         } else {
@@ -124,12 +130,12 @@ impl Layers {
     fn set(&mut self, name: &str, raw: &Raw, origin: &Origin) {
         let fitted = match find(SETTINGS, name) {
             Some(setting) => fit(setting, raw, &mut self.config),
-            None => Err(unknown(name, SETTINGS.iter().map(|s| s.name).chain(["models", "use_cases"]))),
+            None => Err(unknown(name, SETTINGS.iter().map(|s| s.name).chain(TABLES))),
         };
         self.record(name, origin, fitted);
     }
 
-    /// One table below `[models]` or `[use_cases]`.
+    /// One table below `[models]`, `[use_cases]` or `[tenants]`.
     fn entry(&mut self, table: &str, key: &str, entry: toml::Value, origin: &Origin) {
         let toml::Value::Table(fields) = entry else {
             let value = Some(Raw::Toml(entry).to_string());
@@ -141,6 +147,7 @@ impl Layers {
             ("use_cases", _) if is_name(key) => {
                 self.config.use_cases.entry(key.to_owned()).or_insert_with(UseCase::blank);
             }
+            ("tenants", _) if let Ok(tenant) = Tenant::new(key) => _ = self.config.tenants.entry(tenant).or_default(),
             _ if fields.is_empty() => self.nested(table, key, "", &Raw::Loose(String::new()), origin),
             _ => {}
         }
@@ -150,7 +157,14 @@ impl Layers {
     }
 
     fn nested(&mut self, table: &str, key: &str, field: &str, raw: &Raw, origin: &Origin) {
-        let (path, fitted) = if table == "models" {
+        let (path, fitted) = if table == "tenants" {
+            let fitted = match (Tenant::new(key), find(TENANT_SETTINGS, field)) {
+                (Ok(tenant), Some(setting)) => fit(setting, raw, self.config.tenants.entry(tenant).or_default()),
+                (Err(expected), _) => Err(Unfit { value: None, reason: format!("no name of a tenant; {expected}") }),
+                (_, None) => Err(unknown(field, TENANT_SETTINGS.iter().map(|s| s.name))),
+            };
+            (format!("tenants.{key}.{field}"), fitted)
+        } else if table == "models" {
             let fitted = match (ModelId::new(key), find(MODEL_SETTINGS, field)) {
                 (Ok(id), Some(setting)) => fit(setting, raw, self.config.models.entry(id).or_default()),
                 (Err(expected), _) => Err(Unfit { value: None, reason: format!("no model id; {expected}") }),

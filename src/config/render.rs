@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, json};
 
-use super::settings::{MODEL_SETTINGS, SETTINGS, Setting, USE_CASE_SETTINGS, env_name};
+use super::settings::{MODEL_SETTINGS, SETTINGS, Setting, TENANT_SETTINGS, USE_CASE_SETTINGS, env_name};
 use super::value::Value;
 use super::{Effective, Loaded};
 
@@ -84,6 +84,9 @@ pub fn document() -> String {
     nested(&mut page, MODEL_SETTINGS);
     page.push_str(USE_CASES);
     nested(&mut page, USE_CASE_SETTINGS);
+    page.push_str(TENANTS);
+    nested(&mut page, TENANT_SETTINGS);
+    page.push_str(BUDGETS);
     page
 }
 
@@ -121,6 +124,34 @@ const USE_CASES: &str = "
 
 What producers may ask for by `use_case` instead of naming a model.
 
+";
+
+const TENANTS: &str = "
+## `[tenants.<name>]`
+
+A tenant's part of the lanes, its limits and its budgets. Tenants that are not listed have the defaults: weight 1 and no
+limit of their own. On the command line: `tenants.acme.usd_per_day=25`.
+
+";
+
+const BUDGETS: &str = "
+## Budgets
+
+A request may start while what was spent, what the requests under way are expected to cost and what it is expected to cost
+itself fit into every budget that covers it: its tenant's day and month, and those of all tenants together. Days and months
+are those of UTC. The policy of the budget that has no room counts. A request that is expected to cost more than a whole
+budget is ended with `BudgetExceeded` under every policy: it would wait for ever.
+
+Budgets hold by count, not to the cent:
+
+- A cost counts when its request ends, by the tokens that Bedrock reports and the prices of the catalogue or of `[models]`.
+  A model without a known price costs nothing here; `smoother check-config` names those in use.
+- What is under way counts by estimate. It is off where answers are longer than those before them, and then a budget is
+  exceeded by at most what is under way.
+- Each worker saves what it has counted every two seconds. One that is killed (`kill -9`, a lost machine) loses what it counted
+  since: at most those two seconds, or longer when the table could not be written to.
+- A call whose answer was lost (a timeout, a worker that died) may be charged by Bedrock and counts nothing.
+- Of a tenant without a budget the worker may cease to keep a sum of its own when there are hundreds; it still counts for all.
 ";
 
 #[cfg(test)]

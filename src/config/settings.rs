@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::budgets::BudgetPolicy;
 use super::value::{Field, Form, Kind, Value};
-use crate::request::ModelId;
+use crate::request::{ModelId, Tenant};
 
 /// A setting of `Owner`: the whole configuration, or one model's part of it.
 pub(super) struct Setting<Owner> {
@@ -68,6 +69,8 @@ const SECOND: u64 = 1000;
 const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
 const MOST: u64 = u32::MAX as u64;
+/// Budgets are counted in billionths of a dollar, which this leaves room for.
+const MOST_USD: f64 = 1e9;
 
 settings! {
     /// The effective configuration of a process.
@@ -125,6 +128,17 @@ settings! {
         /// action `cloudwatch:GetMetricData`.
         usage_feed: bool = Kind::Flag => "false";
 
+        /// How much all tenants together may spend in a UTC day, in dollars.
+        usd_per_day: Option<f64> = Kind::Number(0.01, MOST_USD);
+        /// How much all tenants together may spend in a UTC month, in dollars.
+        usd_per_month: Option<f64> = Kind::Number(0.01, MOST_USD);
+        /// What becomes of requests that a budget has no room for: `delay` lets them wait until it renews, `reject` ends them
+        /// with the error `BudgetExceeded`, `downgrade` sends them to the cheaper model (`downgrade_to`) before that, from
+        /// `budget_downgrade_from` on, and lets them wait once all is spent.
+        budget_policy: BudgetPolicy = Kind::Text(Form::BudgetPolicy) => "delay";
+        /// The share of a budget from which on the policy `downgrade` sends requests to the cheaper model.
+        budget_downgrade_from: f64 = Kind::Number(0.0, 1.0) => "0.8";
+
         /// A model call without an answer is given up after this.
         call_timeout: Duration = Kind::Span(SECOND, 2 * HOUR) => "15m";
         /// How many calls a request gets; throttled ones do not count.
@@ -160,6 +174,8 @@ settings! {
         models: BTreeMap<ModelId, ModelSettings>;
         /// Use cases by name.
         use_cases: BTreeMap<String, UseCase>;
+        /// What is set of tenants, by name; the others have the defaults.
+        tenants: BTreeMap<Tenant, TenantSettings>;
     }
 }
 
@@ -186,6 +202,9 @@ settings! {
         cache_read_usd_per_mtok: Option<f64> = Kind::Number(0.0, f64::MAX);
         /// Dollars per million tokens written to the prompt cache.
         cache_write_usd_per_mtok: Option<f64> = Kind::Number(0.0, f64::MAX);
+        /// The cheaper model that stands in under the budget policy `downgrade`: cheaper by input and output, and both prices known.
+        /// Only Converse requests are sent there; a native body fits no other model.
+        downgrade_to: Option<String> = Kind::Text(Form::Model);
     }
     besides {}
 }
@@ -195,6 +214,27 @@ settings! {
     struct UseCase in USE_CASE_SETTINGS {
         /// The model that serves it. Required.
         model: String = Kind::Text(Form::Model);
+        /// The cheaper model that stands in under the budget policy `downgrade`; counts before the model's own.
+        downgrade_to: Option<String> = Kind::Text(Form::Model);
+    }
+    besides {}
+}
+
+settings! {
+    /// `[tenants.<name>]`: a tenant's part of the lanes, its limits and its budgets.
+    struct TenantSettings in TENANT_SETTINGS {
+        /// Its part of a lane, relative to the other tenants that have work there; 1 when not set.
+        weight: f64 = Kind::Number(0.01, 1000.0) => "1";
+        /// How many of its calls the fleet may have in flight.
+        max_in_flight: Option<u32> = Kind::Whole(1, 100_000);
+        /// How many of its calls may start in a minute.
+        requests_per_minute: Option<f64> = Kind::Number(0.01, f64::MAX);
+        /// How much it may spend in a UTC day, in dollars.
+        usd_per_day: Option<f64> = Kind::Number(0.01, MOST_USD);
+        /// How much it may spend in a UTC month, in dollars.
+        usd_per_month: Option<f64> = Kind::Number(0.01, MOST_USD);
+        /// What becomes of its requests that its budgets have no room for; the `budget_policy` of all when not set.
+        budget_policy: Option<BudgetPolicy> = Kind::Text(Form::BudgetPolicy);
     }
     besides {}
 }
@@ -202,6 +242,12 @@ settings! {
 impl Default for ModelSettings {
     fn default() -> Self {
         Self::blank()
+    }
+}
+
+impl Default for TenantSettings {
+    fn default() -> Self {
+        super::with_defaults(Self::blank(), TENANT_SETTINGS)
     }
 }
 

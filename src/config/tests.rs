@@ -63,6 +63,8 @@ fn another<Owner>(setting: &Setting<Owner>) -> String {
         "7s",
         "7000",
         "settings",
+        "reject",
+        "0.5",
     ];
     let taken = |text: &&str| setting.kind.read(&Raw::Loose((*text).to_owned())).is_some();
     candidates.into_iter().find(taken).unwrap_or_else(|| panic!("no value for {}", setting.name)).to_owned()
@@ -86,9 +88,19 @@ fn every_setting_reaches_its_field_from_the_environment_and_from_a_flag() {
     }
     for setting in settings::MODEL_SETTINGS {
         let path = format!("models.\"us.amazon.nova-lite-v1:0\".{}", setting.name);
-        let loaded = Config::load(&Sources { overrides: flags(&[(&path, "7")]), ..Sources::default() }).unwrap();
+        let value = if setting.name == "downgrade_to" { "us.amazon.nova-micro-v1:0" } else { "7" };
+        let loaded = Config::load(&Sources { overrides: flags(&[(&path, value)]), ..Sources::default() }).unwrap();
         let model = loaded.config.models.values().next().unwrap();
         assert_ne!(model, &ModelSettings::default(), "{} changes nothing", setting.name);
+        assert_eq!(loaded.origin(&path), Some(&Origin::Flag));
+    }
+    for setting in settings::TENANT_SETTINGS {
+        let path = format!("tenants.acme.eu.{}", setting.name);
+        let loaded =
+            Config::load(&Sources { overrides: flags(&[(&path, &another(setting))]), ..Sources::default() }).unwrap();
+        let (tenant, set) = loaded.config.tenants.iter().next().unwrap();
+        assert_eq!(tenant.as_str(), "acme.eu");
+        assert_ne!(set, &TenantSettings::default(), "{} changes nothing", setting.name);
         assert_eq!(loaded.origin(&path), Some(&Origin::Flag));
     }
 }
@@ -147,6 +159,112 @@ fn models_and_use_cases_are_tables() {
     assert_eq!(config.models.len(), 2, "a model may be declared without any setting");
     assert_eq!(config.use_cases["summaries"].model, "us.amazon.nova-lite-v1:0");
     assert_eq!(config.use_cases["translations"].model, "amazon.nova-micro-v1:0");
+}
+
+#[test]
+fn tenants_have_defaults_and_what_is_set() {
+    let file = r"
+        usd_per_month = 1000
+        [tenants.acme]
+        weight = 4
+        usd_per_day = 12.5
+        budget_policy = 'reject'
+        [tenants.'team:7']
+    ";
+    let config = load(file, &[], &[("tenants.acme.weight", "2"), ("tenants.other.max_in_flight", "3")]).unwrap().config;
+    let tenant = |name: &str| config.tenant(&Tenant::new(name).unwrap());
+    let acme = TenantSettings {
+        weight: 2.0,
+        usd_per_day: Some(12.5),
+        budget_policy: Some(BudgetPolicy::Reject),
+        ..TenantSettings::default()
+    };
+    assert_eq!(tenant("acme"), acme);
+    assert_eq!(config.tenants.len(), 3, "a tenant may be named without any setting");
+    assert_eq!((tenant("other").max_in_flight, tenant("other").weight), (Some(3), 1.0));
+    assert_eq!(tenant("nobody"), TenantSettings::default());
+    assert_eq!(config.budgets(), ["usd_per_month", "tenants.acme.usd_per_day"]);
+    let told = faults(
+        "tenants = 1\n",
+        &[],
+        &[("tenants.a b.weight", "1"), ("tenants.a.weigth", "1"), ("tenants.a.weight", "0")],
+    );
+    assert_eq!(
+        told,
+        [
+            "tenants = 1 (FILE): expected tables: [tenants.\"…\"]",
+            "tenants.a b.weight (command line): no name of a tenant; expected 1 to 128 characters of A-Z a-z 0-9 . _ : -",
+            "tenants.a.weigth (command line): unknown setting; did you mean weight?",
+            "tenants.a.weight = 0 (command line): expected a number from 0.01 to 1000",
+        ]
+    );
+}
+
+#[test]
+fn a_stand_in_must_be_known_allowed_priced_and_cheaper() {
+    let (lite, micro, pro) = ("amazon.nova-lite-v1:0", "amazon.nova-micro-v1:0", "amazon.nova-pro-v1:0");
+    let fine = [
+        ("models.amazon.nova-lite-v1:0.downgrade_to", micro),
+        ("use_cases.a.model", pro),
+        ("use_cases.a.downgrade_to", lite),
+    ];
+    assert!(load("", &[], &fine).is_ok());
+    let told = |from: &str, to: &str, more: &[(&str, &str)]| {
+        let setting = format!("models.{from}.downgrade_to");
+        faults("", &[], &[&[(setting.as_str(), to)], more].concat())
+    };
+    for (from, to, more, reason) in [
+        (
+            lite,
+            "amazon.nova-mikro-v1:0",
+            &[][..],
+            "unknown model \"amazon.nova-mikro-v1:0\"; the nearest known are amazon.nova-micro-v1:0",
+        ),
+        (lite, micro, &[("allowed_models", "*lite*")], "may not be asked for here; allowed are *lite*"),
+        (
+            lite,
+            pro,
+            &[],
+            "not cheaper than amazon.nova-lite-v1:0 by both prices: $0.8 and $3.2 per million tokens of input and output, against $0.06 and $0.24",
+        ),
+        (lite, lite, &[], "not cheaper than amazon.nova-lite-v1:0"),
+        (micro, lite, &[("models.amazon.nova-lite-v1:0.input_usd_per_mtok", "0.01")], "not cheaper"),
+        ("own", micro, &[], "the price of own is not known"),
+        (
+            lite,
+            "own",
+            &[("models.own.burndown", "1")],
+            "set input_usd_per_mtok and output_usd_per_mtok under [models.\"own\"]",
+        ),
+        (pro, "amazon.titan-embed-text-v2:0", &[], "makes embeddings, amazon.nova-pro-v1:0 makes text"),
+        ("amazon.titan-embed-text-v2:0", "amazon.titan-embed-text-v1", &[], "those of another model do not compare"),
+    ] {
+        let told = told(from, to, more);
+        assert!(told[0].contains(".downgrade_to = ") && told[0].contains(reason), "{from} {to}: {told:#?}");
+    }
+    let two = faults(
+        "",
+        &[],
+        &[("use_cases.a.model", "own"), ("use_cases.a.downgrade_to", "x"), ("models.own.downgrade_to", "y")],
+    );
+    assert_eq!(two.len(), 2, "{two:#?}");
+    assert!(two[1].starts_with("use_cases.a.downgrade_to = x (command line): unknown model"), "{two:#?}");
+}
+
+#[test]
+fn what_no_budget_can_count_is_a_warning() {
+    let warnings = |set: &[(&str, &str)]| load("", &[], set).unwrap().warnings;
+    let unpriced = [("models.own.burndown", "1"), ("models.amazon.nova-lite-v1:0.burndown", "1")];
+    assert_eq!(warnings(&unpriced), Vec::<String>::new());
+    let told = warnings(&[&unpriced[..], &[("usd_per_day", "5"), ("tenants.a.usd_per_day", "1")]].concat());
+    assert_eq!(
+        told,
+        [
+            "models.\"own\": the price is not known, so what it costs counts toward no budget (usd_per_day and others); set input_usd_per_mtok and output_usd_per_mtok"
+        ]
+    );
+    let idle = warnings(&[("tenants.a.usd_per_day", "5"), ("tenants.a.budget_policy", "downgrade")]);
+    assert!(idle[0].starts_with("budget_policy downgrade: no model and no use case has a downgrade_to"), "{idle:?}");
 }
 
 #[test]
@@ -299,8 +417,9 @@ fn the_example_file_loads_with_and_without_its_comments() {
             assert_eq!(shown.value, default, "{}: the example shows another default", setting.name);
         }
     }
-    for setting in settings::MODEL_SETTINGS {
-        assert!(full.contains(&format!("\n{} = ", setting.name)), "{} is missing in the example", setting.name);
+    let models = settings::MODEL_SETTINGS.iter().map(|s| s.name);
+    for name in models.chain(settings::TENANT_SETTINGS.iter().map(|s| s.name)) {
+        assert!(full.contains(&format!("\n{name} = ")), "{name} is missing in the example");
     }
 }
 

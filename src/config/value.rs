@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::budgets::BudgetPolicy;
 use super::units;
 
 /// What was written, before anybody knows what it should be.
@@ -97,6 +98,7 @@ pub(super) enum Form {
     Model,
     ModelPattern,
     QuotaSource,
+    BudgetPolicy,
 }
 
 impl Form {
@@ -125,6 +127,7 @@ impl Form {
             }
             Self::TopicArn => text.starts_with("arn:") && text.split(':').count() == 6 && text.contains(":sns:"),
             Self::QuotaSource => matches!(text, "service-quotas" | "settings"),
+            Self::BudgetPolicy => BudgetPolicy::parse(text).is_some(),
             Self::Model | Self::ModelPattern => long(1, 2048) && text.bytes().all(|b| b.is_ascii_graphic()),
         }
     }
@@ -141,6 +144,7 @@ impl Form {
             Self::Model => "a Bedrock model id, inference profile id or ARN",
             Self::ModelPattern => "a model id, or a pattern with * for any characters",
             Self::QuotaSource => "service-quotas or settings",
+            Self::BudgetPolicy => "delay, reject or downgrade",
         }
     }
 }
@@ -258,6 +262,7 @@ macro_rules! field {
 field!(String, Value::Text(text) => text);
 field!(Vec<String>, Value::List(items) => items);
 field!(Duration, Value::Span(span) => span);
+field!(BudgetPolicy, Value::Text(text) => BudgetPolicy::parse(&text).unwrap_or_default());
 field!(bool, Value::Flag(on) => on);
 field!(f64, Value::Number(number) => number);
 field!(u64, Value::Whole(number) | Value::Size(number) => number);

@@ -184,8 +184,11 @@ fn patch(row: &mut Row, set: Patch) {
     if let Some(request) = set.request {
         row.request = *request;
     }
-    row.verdict = set.verdict.or(row.verdict.take());
     row.at_risk = set.at_risk.or(row.at_risk);
+    if set.clear_outcome {
+        (row.verdict, row.outcome) = (None, None);
+    }
+    row.verdict = set.verdict.or(row.verdict.take());
     row.outcome = set.outcome.or(row.outcome.take());
 }
 

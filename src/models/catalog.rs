@@ -6,12 +6,12 @@ use std::sync::{Arc, LazyLock};
 use super::prices::Prices;
 use super::profile::{bare_id, claude, is_geographic, quota_id};
 use super::quota_names::Listed;
-use super::quotas::{Live, ModelQuotas, QuotaChange, QuotaSettings};
+use super::quotas::{Live, ModelQuotas, QuotaChange, QuotaOrigin, QuotaSettings};
 use crate::config::{Config, ModelSettings};
 use crate::nearest::closest;
 use crate::ports::QuotaRow;
 use crate::request::message::Target;
-use crate::request::{Failure, ModelId};
+use crate::request::{Estimate, Failure, ModelId, Operation, Request};
 
 /// The output limit taken for models that tell none.
 const USUAL_MAX_OUTPUT: u64 = 8192;
@@ -73,6 +73,15 @@ fn rows(csv: &'static str) -> BTreeMap<&'static str, Entry> {
             (text("model_id"), Entry { embeds, prices, max_output_tokens: text("max_output_tokens").parse().ok() })
         })
         .collect()
+}
+
+impl ModelSpec {
+    /// Whether its quota, where it is known, can ever admit a request: Bedrock reserves input and output at the start.
+    #[must_use]
+    pub fn can_admit(&self, estimate: Estimate) -> bool {
+        let reserve = estimate.input_tokens.saturating_add(estimate.max_output_tokens);
+        self.quota.origin == QuotaOrigin::Assumed || reserve as f64 <= self.quota.tokens_per_minute
+    }
 }
 
 impl Catalog {
@@ -138,6 +147,42 @@ impl Catalog {
         let quota_id = ModelId::new(name).unwrap_or_else(|_| id.clone());
         let settings = self.config.models.get(id).or_else(|| self.config.models.get(&quota_id));
         self.assemble(id, quota_id, lookup(name), settings.unwrap_or(&ModelSettings::default()))
+    }
+
+    /// Whether a model makes embeddings, as far as the table knows it.
+    #[must_use]
+    pub fn embeds(&self, id: &ModelId) -> bool {
+        lookup(quota_id(id.as_str())).is_some_and(|entry| entry.embeds)
+    }
+
+    /// Whether a cheaper model may stand in for this one at all, for this use case or none.
+    #[must_use]
+    pub fn has_stand_in(&self, model: &ModelId, use_case: Option<&str>) -> bool {
+        self.stand_in(model, use_case).is_some()
+    }
+
+    fn stand_in(&self, model: &ModelId, use_case: Option<&str>) -> Option<&String> {
+        let of_use_case = use_case.and_then(|name| self.config.use_cases.get(name)?.downgrade_to.as_ref());
+        let by_quota_id = || self.config.models.get(&ModelId::new(quota_id(model.as_str())).ok()?);
+        let of_model = || self.config.models.get(model).or_else(by_quota_id)?.downgrade_to.as_ref();
+        of_use_case.or_else(of_model)
+    }
+
+    /// The cheaper model that may stand in for a request's, one step down: what its use case names, else what its model names. `None`
+    /// for a native body, which fits no other model; where nothing (or nothing cheaper) is configured, so also once it stands in; and
+    /// where the stand-in does not take the request: its answer may be longer than that model makes, or exceed its quota.
+    #[must_use]
+    pub fn downgrade(&self, request: &Request) -> Option<ModelSpec> {
+        if request.operation != Operation::Converse {
+            return None;
+        }
+        let stand_in = self.stand_in(&request.model_id, request.use_case.as_deref())?;
+        let cheaper = self.spec(&ModelId::new(stand_in.as_str()).ok()?).ok()?;
+        let is_cheaper = cheaper.prices?.is_below(&self.admitted(&request.model_id).prices?);
+        // Whether the length was set or is the model's own is not known any more; set too high it would be refused.
+        let takes =
+            request.estimate.max_output_tokens <= cheaper.max_output_tokens && cheaper.can_admit(request.estimate);
+        (is_cheaper && takes).then_some(cheaper)
     }
 
     /// Takes over what Service Quotas lists; in force from now on wherever nothing is configured. Answers what that changed of

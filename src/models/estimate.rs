@@ -33,6 +33,24 @@ pub fn estimate(facts: &BodyFacts, spec: &ModelSpec) -> Estimate {
     }
 }
 
+/// The share of its limit that an answer is expected to have as long as nothing was learned of such requests.
+const UNKNOWN_OUTPUT: f64 = 0.5;
+
+/// The output tokens that an answer should have: what was learned of such requests (see `pipeline::pace`), else half of what it
+/// may; never more than it may.
+#[must_use]
+pub fn expected_output(estimate: Estimate, learned: Option<f64>) -> f64 {
+    let most = estimate.max_output_tokens as f64;
+    learned.map_or(most * UNKNOWN_OUTPUT, |tokens| tokens.clamp(0.0, most))
+}
+
+/// What a request should cost in dollars with an answer of so many tokens, nothing of it cached; `None` when no price is known.
+#[must_use]
+pub fn estimated_cost(spec: &ModelSpec, estimate: Estimate, output_tokens: f64) -> Option<f64> {
+    let prices = spec.prices?;
+    Some((estimate.input_tokens as f64 * prices.input + output_tokens * prices.output) / 1e6)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,6 +85,17 @@ mod tests {
     fn documents_and_video_cost_by_size() {
         assert_eq!(tokens(BodyFacts { document_bytes: 250_000, ..BodyFacts::default() }), 10_000);
         assert_eq!(tokens(BodyFacts { video_bytes: 4_000_000, ..BodyFacts::default() }), 10_000);
+    }
+
+    #[test]
+    fn costs_follow_the_expected_answer_and_are_unknown_without_a_price() {
+        let estimate = Estimate { input_tokens: 1_000, max_output_tokens: 800 };
+        for (learned, tokens) in [(None, 400.0), (Some(100.0), 100.0), (Some(9_000.0), 800.0), (Some(-1.0), 0.0)] {
+            assert!((expected_output(estimate, learned) - tokens).abs() < 1e-9);
+        }
+        // Nova Lite: $0.06 and $0.24.
+        assert!((estimated_cost(&lite(), estimate, 400.0).unwrap() - 0.000_156).abs() < 1e-12);
+        assert_eq!(estimated_cost(&ModelSpec { prices: None, ..lite() }, estimate, 400.0), None);
     }
 
     #[test]

@@ -27,6 +27,12 @@ impl Prices {
         millionths / 1e6
     }
 
+    /// Whether input and output both cost less.
+    #[must_use]
+    pub fn is_below(&self, other: &Self) -> bool {
+        self.input < other.input && self.output < other.output
+    }
+
     /// Every price times `factor`.
     pub(super) fn times(self, factor: f64) -> Self {
         Self {

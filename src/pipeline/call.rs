@@ -71,6 +71,7 @@ pub struct Context {
 /// The stage.
 pub struct Caller {
     hold: Arc<dyn Queue>,
+    dead: Arc<dyn Queue>,
     ledger: Arc<dyn Ledger>,
     payloads: Arc<dyn Payloads>,
     model: Arc<dyn Model>,
@@ -94,9 +95,9 @@ impl Caller {
             async move { queue.delete(receipts).await }
         });
         let keeper = Keeper::new(Arc::clone(&ports.hold), settings.visibility);
-        let (hold, payloads) = (Arc::clone(&ports.hold), Arc::clone(&ports.payloads));
+        let (hold, dead, payloads) = (Arc::clone(&ports.hold), Arc::clone(&ports.dead), Arc::clone(&ports.payloads));
         let ledger = Arc::clone(&ports.ledger);
-        (Self { hold, ledger, payloads, model, context, settings, keeper, deletes }, serve)
+        (Self { hold, dead, ledger, payloads, model, context, settings, keeper, deletes }, serve)
     }
 
     /// Keeps messages at work invisible; runs until dropped.
@@ -151,7 +152,10 @@ impl Caller {
     async fn handle(&self, delivery: Delivery, stop: &CancellationToken) {
         let kept = self.keeper.keep(&delivery.receipt);
         let end = match serde_json::from_str::<HoldMessage>(&delivery.body) {
-            Ok(message) => self.see_through(&message, stop).await,
+            Ok(message) => match self.see_through(&message, delivery.receive_count, stop).await {
+                End::Bury => self.bury(message).await,
+                end => end,
+            },
             Err(error) => {
                 self.context.recorder.alerter().tell(News {
                     key: "hold/unreadable".to_owned(),
@@ -178,7 +182,20 @@ impl Caller {
                 self.context.freed.notify_one();
             }
             End::HandBack => hand_back(&*self.hold, vec![delivery.receipt]).await,
-            End::Leave => {}
+            End::Leave | End::Bury => {}
+        }
+    }
+
+    /// Puts the message of a poison request where people look and redrive. It claims nothing any more.
+    async fn bury(&self, message: HoldMessage) -> End {
+        let letter = HoldMessage { ticket: String::new(), ..message };
+        match self.dead.send(vec![letter.to_outgoing()]).await.into_iter().collect() {
+            Ok(()) => End::Delete,
+            Err(error) => {
+                // It comes back and is buried then, or the queue itself moves it there.
+                self.context.recorder.port_failed(&error);
+                End::Leave
+            }
         }
     }
 }

@@ -45,6 +45,8 @@ pub enum Role {
     Call,
 }
 
+const MINUTE: Duration = Duration::from_mins(1);
+
 /// A replica as it describes itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Member {
@@ -62,6 +64,19 @@ pub struct Member {
     /// Quota tokens that it settled in the latest minutes, of each of its lanes; `None` when it does not measure other traffic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used: Option<Used>,
+}
+
+/// What is done in a lane.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct LaneUse {
+    /// Calls in flight.
+    pub in_flight: u32,
+    /// Requests at the gates.
+    pub waiting: usize,
+    /// Calls started in the last minute, by replicas that have been there as long.
+    pub starts_per_minute: Option<f64>,
+    /// It is paused for so long that whoever comes to its gate is sent back.
+    pub paused: bool,
 }
 
 /// This replica's view of the fleet.
@@ -155,15 +170,22 @@ impl Fleet {
         worker == self.worker || self.view().seen.get(worker).is_some_and(seen)
     }
 
-    /// Calls in flight over all replicas, by the name of the lane: as of their last heartbeats.
+    /// What all replicas together do in each lane, by its name: as of their last heartbeats.
     #[must_use]
-    pub fn in_flight(&self) -> HashMap<String, u32> {
-        let mut sum: HashMap<String, u32> = HashMap::new();
+    pub fn lane_uses(&self) -> HashMap<String, LaneUse> {
+        let mut sum: HashMap<String, LaneUse> = HashMap::new();
         let view = self.view();
         let alive = view.seen.values().filter(|sight| !sight.dead).filter_map(|sight| sight.register.as_ref());
         for member in alive.filter_map(|register| serde_json::from_str::<Member>(&register.value).ok()) {
+            let measured = member.shown_at.since(member.since) >= MINUTE;
             for lane in member.lanes {
-                *sum.entry(lane.lane).or_default() += lane.in_flight;
+                let lane_use = sum.entry(lane.lane.clone()).or_default();
+                lane_use.in_flight += lane.in_flight;
+                lane_use.waiting += lane.waiting;
+                lane_use.paused |= lane.paused_for_long();
+                if measured && lane.requests_last_minute > 0 {
+                    *lane_use.starts_per_minute.get_or_insert(0.0) += lane.requests_last_minute as f64;
+                }
             }
         }
         sum

@@ -21,9 +21,6 @@ pub struct HoldMessage {
     pub lane: Lane,
     /// Its place in line.
     pub rank: String,
-    /// It is decided without a call: whoever claims it writes its end.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub decided: bool,
     /// What it is expected to use.
     pub estimate: Estimate,
     /// Requests of one use case have answers of about one length.

@@ -276,6 +276,7 @@ impl Ingest {
             content_hash: submission.content_hash.clone(),
             message_id: delivery.message_id.clone(),
             model_id: model.id.clone(),
+            downgraded_from: None,
             use_case: match &submission.target {
                 Target::UseCase(name) => Some(name.clone()),
                 Target::Model(_) => None,
@@ -335,6 +336,7 @@ impl Ingest {
             content_hash: hash,
             message_id: delivery.message_id.clone(),
             model_id: refusal.model_id.unwrap_or_else(ModelId::unknown),
+            downgraded_from: None,
             use_case: None,
             lane: Lane::none(),
             tenant: refusal.tenant,

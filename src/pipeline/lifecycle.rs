@@ -5,8 +5,11 @@
 //! RECEIVED ───────► QUEUED ───────► RUNNING ────────► SUCCEEDED | FAILED | EXPIRED | CANCELLED
 //!     ▲               │  ▲             │ └─ claim again: the message was redelivered, its worker is gone
 //!     └─── requeue ───┘  └── reissue   │
-//!     └─── defer ──────────────────────┘           (REJECTED rows are inserted final)
+//!     ├─── defer ──────────────────────┘           (REJECTED rows are inserted final)
+//!     └─ condemn: decided without a call ─ conclude ────► FAILED | EXPIRED | CANCELLED
 //! ```
+//! An operator may bring a FAILED row back to RECEIVED (`revive`).
+//!
 //! Two tokens fence it. The *ticket* names the hold message that may claim the row; every pass through the hold
 //! queue gets a new one, so a stale message cannot start anything. The *claim* names the attempt that may finish
 //! or defer it; every claim gets a new one, so a late worker can neither overwrite a newer attempt nor revive a
@@ -31,6 +34,9 @@ pub const MAX_LOST_CLAIMS: u32 = 3;
 
 /// The name of that failure.
 pub const POISON: &str = "Poison";
+
+/// A call that goes on although its request is decided is looked at again after this.
+const LOOK_AGAIN: Duration = Duration::from_mins(1);
 
 /// The most detours a row remembers, so that rows stay small.
 const MAX_NOTES: usize = 20;
@@ -260,17 +266,19 @@ pub fn withdraw(id: RequestId, flow: Flow, rank: &str, at: Timestamp) -> Transit
     }
 }
 
-/// Decides a request without a (further) call: it is overdue at once, and the planner sends it to a worker that writes
-/// the verdict as its end. Of one that is being called, the answer still counts if there is one. `None` when it has ended.
+/// Decides a request without a (further) call. What waits goes to the list of the decided, which makes any message of it
+/// stale, and the planner writes its end: see [`conclude`]. Of one that is being called, the answer still counts if there is
+/// one. `None` when it is decided or has ended.
 #[must_use]
 pub fn condemn(row: &Row, verdict: Verdict, why: String, at: Timestamp) -> Option<Transition> {
+    let decided = Work { list: WorkList::Decided, sort: Work::time_key(at) };
     let (from, to, work): (&'static [Status], _, _) = match row.status {
-        Status::Received => (&[Status::Received], Status::Queued, held(at)),
-        Status::Queued => (&[Status::Queued], Status::Queued, held(at)),
-        Status::Running => (&[Status::Running], Status::Running, held(at + Duration::from_mins(1))),
+        _ if row.verdict.is_some() => return None,
+        Status::Received => (&[Status::Received], Status::Received, decided),
+        Status::Queued => (&[Status::Queued], Status::Received, decided),
+        Status::Running => (&[Status::Running], Status::Running, held(at + LOOK_AGAIN)),
         _ => return None,
     };
-    let waits = to == Status::Queued;
     Some(Transition {
         id: row.request.id.clone(),
         from,
@@ -281,20 +289,59 @@ pub fn condemn(row: &Row, verdict: Verdict, why: String, at: Timestamp) -> Optio
         to,
         at,
         work: Some(work),
-        set: Patch {
-            // Whatever message there is must not start a call any more.
-            ticket: waits.then(token),
-            verdict: Some(verdict),
-            note: note(row, why, at),
-            ..Patch::default()
-        },
+        set: Patch { verdict: Some(verdict), note: note(row, why, at), ..Patch::default() },
     })
 }
 
+/// A request that was decided while it was called, and then went back into line instead of ending: to the list of the
+/// decided with it.
+#[must_use]
+pub fn set_aside(row: &Row, at: Timestamp) -> Transition {
+    Transition {
+        id: row.request.id.clone(),
+        from: &[Status::Received],
+        if_ticket: None,
+        if_claim: None,
+        if_work: None,
+        if_updated_at: Some(row.updated_at),
+        to: Status::Received,
+        at,
+        work: Some(Work { list: WorkList::Decided, sort: Work::time_key(at) }),
+        set: Patch::default(),
+    }
+}
+
+/// The end of a decided request: its row as it will be, and the transition that makes it so. Whoever tells of the end before
+/// it is written tells the same again after a crash, since nothing of it depends on when. `None` when it is not decided.
+#[must_use]
+pub fn conclude(row: &Row) -> Option<(Row, Transition)> {
+    let verdict = row.verdict.clone().filter(|_| row.status == Status::Received)?;
+    let at = row.updated_at;
+    let error = Some(verdict.failure);
+    let outcome = Outcome { finished_at: at, usage: None, latency_ms: None, cost_usd: None, result: None, error };
+    let ended = Row { status: verdict.status, outcome: Some(outcome.clone()), ..row.clone() };
+    let transition = Transition {
+        id: row.request.id.clone(),
+        from: &[Status::Received],
+        if_ticket: None,
+        if_claim: None,
+        if_work: None,
+        if_updated_at: Some(at),
+        to: verdict.status,
+        at,
+        work: None,
+        set: Patch { outcome: Some(outcome), ..Patch::default() },
+    };
+    Some((ended, transition))
+}
+
 /// Puts another request in the place of one that is not being called: other priority, deadline, model or lane. It goes back
-/// into line at its new rank, or waits on if it is deferred. `None` when it is being called or has ended.
+/// into line at its new rank, or waits on if it is deferred. `None` when it is being called, is decided or has ended.
 #[must_use]
 pub fn change(row: &Row, request: Request, why: String, at: Timestamp) -> Option<Transition> {
+    if row.verdict.is_some() {
+        return None;
+    }
     let deferred = row.not_before.filter(|until| *until > at);
     let (from, work): (&'static [Status], _) = match row.status {
         Status::Received => match deferred {
@@ -337,4 +384,34 @@ pub fn put_at_risk(row: &Row, start: Timestamp, why: String, at: Timestamp) -> O
         work: Some(work),
         set: Patch { at_risk: Some(start), note: note(row, why, at), ..Patch::default() },
     })
+}
+
+/// The longest text of a failure that a note keeps.
+const KEPT_OF_FAILURE: usize = 300;
+
+/// An operator puts a failed row back into line, at its old rank and with its lost claims forgotten, so that the poison
+/// rule counts anew. How it had failed becomes a note with the operator's name. Fenced by what was seen: of two who revive
+/// the same end one is refused, and so is a repeat after the row has failed again.
+#[must_use]
+pub fn revive(row: &Row, by: &str, at: Timestamp) -> Transition {
+    let failure = row.outcome.as_ref().and_then(|outcome| outcome.error.as_ref());
+    let failed = failure.map_or_else(String::new, |f| format!("; it had failed as {}: {}", f.kind, f.message));
+    let what: String = format!("put back into line by {by}{failed}").chars().take(KEPT_OF_FAILURE).collect();
+    Transition {
+        id: row.request.id.clone(),
+        from: &[Status::Failed],
+        if_ticket: row.ticket.clone(),
+        if_claim: row.claim.clone(),
+        if_work: None,
+        if_updated_at: None,
+        to: Status::Received,
+        at,
+        work: Some(ready(row.request.flow(), &row.request.rank)),
+        set: Patch {
+            add_claims: i32::try_from(row.claims).map_or(i32::MIN, i32::wrapping_neg),
+            note: Some(Note { at, what }),
+            clear_outcome: true,
+            ..Patch::default()
+        },
+    }
 }

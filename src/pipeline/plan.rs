@@ -7,12 +7,15 @@
 //! ```text
 //!  ledger ─► lines (fronts of the flows) ─► choose: shares of the tenants, their limits ─► hold queue
 //!    ▲                                                                                        │
-//!    └──────────── tend: what is overdue, deferred, dead, decided ◄───────────────────────────┘
+//!    └──────────── tend: what is overdue, deferred, dead ◄────────────────────────────────────┘
 //! ```
 
+mod at_risk;
 mod choose;
+mod decided;
 mod held;
 mod lines;
+mod money;
 mod shares;
 mod tenants;
 mod tend;
@@ -26,18 +29,20 @@ use tokio_util::sync::CancellationToken;
 
 use self::held::Held;
 use self::lines::Lines;
+use self::money::Money;
 use self::shares::Shares;
 use self::tenants::Rates;
-pub use self::tenants::{Allowance, Allowances};
+pub use self::tenants::{Allowance, Allowances, allowances};
 use self::tend::SWEEP;
 use super::fleet::Fleet;
 use super::hold::HoldMessage;
+use super::pace::Gate;
 use super::record::Recorder;
 use super::tally::Tally;
-use super::{lifecycle, rank, verdict};
+use super::{lifecycle, rank, spend, verdict};
 use crate::clock::{Clock, Timestamp};
 use crate::models::Catalog;
-use crate::ports::{Ledger, PortResult, Ports, Queue};
+use crate::ports::{Ledger, PortResult, Ports, Queue, Registers};
 use crate::request::Row;
 
 /// Between two plans: bounds what a flood of arrivals costs, and is short beside a call.
@@ -59,12 +64,16 @@ pub struct Settings {
     pub overdue_after: Duration,
     /// The tenants that are not like the others.
     pub tenants: Allowances,
+    /// What may be spent.
+    pub budgets: spend::Limits,
 }
 
 /// The neighbours of [`Planner`].
 pub struct Context {
     /// Who plans.
     pub fleet: Arc<Fleet>,
+    /// This replica's gate, for what it knows of its lanes sooner than the fleet does.
+    pub gate: Gate,
     /// Quotas.
     pub catalog: Arc<Catalog>,
     /// Ends what nobody else can.
@@ -82,6 +91,7 @@ pub struct Planner {
     ledger: Arc<dyn Ledger>,
     hold: Arc<dyn Queue>,
     dead: Arc<dyn Queue>,
+    registers: Arc<dyn Registers>,
     context: Context,
     settings: Settings,
 }
@@ -92,10 +102,13 @@ struct Term {
     number: Option<u64>,
     dead_letters: u64,
     dead_letter_look: Option<Instant>,
+    dead_letter_pass: Option<Instant>,
     lines: Lines,
     held: Held,
     shares: Shares,
     rates: Rates,
+    watch: at_risk::Watch,
+    money: Money,
 }
 
 impl Planner {
@@ -103,7 +116,7 @@ impl Planner {
     #[must_use]
     pub fn new(ports: &Ports, context: Context, settings: Settings) -> Self {
         let (ledger, hold, dead) = (Arc::clone(&ports.ledger), Arc::clone(&ports.hold), Arc::clone(&ports.dead));
-        Self { ledger, hold, dead, context, settings }
+        Self { ledger, hold, dead, registers: Arc::clone(&ports.registers), context, settings }
     }
 
     /// Plans until `stop`, whenever this replica leads: all of it at every interval, and between those, when it is woken,
@@ -133,13 +146,16 @@ impl Planner {
         };
         if term.number != Some(number) {
             self.reissue_all().await?;
-            *term = Term { number: Some(number), ..Term::default() };
+            let money = Money::new(spend::Budgets::new(self.settings.budgets.clone()));
+            *term = Term { number: Some(number), money, ..Term::default() };
         }
         self.resume_deferred().await?;
         self.sweep_overdue().await?;
         self.look_at_dead_letters(term).await?;
         self.top_up(term).await?;
-        self.expire(term).await
+        self.expire(term).await?;
+        self.conclude().await?;
+        self.watch_deadlines(term).await
     }
 
     /// Ends what is past its deadline, whatever its lane and its tenant wait for.
@@ -169,7 +185,6 @@ impl Planner {
                     ticket: row.ticket.clone().unwrap_or_default(),
                     lane: row.request.lane.clone(),
                     rank: rank.clone().unwrap_or_else(|| rank::first(&row.request.rank)),
-                    decided: row.verdict.is_some(),
                     estimate: row.request.estimate,
                     use_case: row.request.use_case.clone(),
                     deadline: row.request.deadline,

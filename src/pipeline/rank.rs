@@ -1,8 +1,10 @@
-//! The rank: a request's place in line, fixed at ingest, so that nothing is ever re-ranked or scanned.
+//! The rank: a request's place in its tenant's line, fixed at ingest, so that nothing is ever re-ranked or scanned.
 //!
 //! `class # due # arrival`: urgent requests first; then by a virtual due time, arrival plus the allowance of the
 //! priority, which a deadline can only lower; then by arrival. Because the allowance is added to the time of
-//! arrival, waiting is what makes a request first: nothing that arrives more than its allowance later overtakes it.
+//! arrival, waiting is what makes a request first. The starvation bound: of one tenant, class and lane, nothing that
+//! arrives more than a request's allowance later overtakes it. Between tenants the planner shares lanes by weight (see
+//! `plan::shares`), so a tenant's line moves at no less than its share.
 
 use std::time::Duration;
 

@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 use super::alerter::{After, Alerter, News};
 use super::batcher::{Batcher, Gathering};
 use super::lifecycle::{self, Calls};
+use super::spend::Spend;
 use super::tally::Tally;
 use crate::clock::Clock;
 use crate::models::Catalog;
@@ -80,6 +81,7 @@ pub struct Recorder {
     reports: Batcher<ReportRow>,
     results: Batcher<Outgoing>,
     tally: Arc<Tally>,
+    spend: Spend,
     alerter: Alerter,
     clock: Clock,
     inline_limit: usize,
@@ -91,6 +93,8 @@ pub struct Context {
     pub catalog: Arc<Catalog>,
     /// Counts.
     pub tally: Arc<Tally>,
+    /// What was spent.
+    pub spend: Spend,
     /// On-call.
     pub alerter: Alerter,
     /// Wall time.
@@ -112,7 +116,7 @@ impl Recorder {
             let results = Arc::clone(&results);
             async move { results.send(messages).await }
         });
-        let Context { catalog, tally, alerter, clock, inline_limit } = context;
+        let Context { catalog, tally, spend, alerter, clock, inline_limit } = context;
         let recorder = Self {
             ledger: Arc::clone(&ports.ledger),
             payloads: Arc::clone(&ports.payloads),
@@ -120,6 +124,7 @@ impl Recorder {
             reports: report_writer,
             results: result_writer,
             tally,
+            spend,
             alerter,
             clock,
             inline_limit,
@@ -177,7 +182,16 @@ impl Recorder {
 
     /// Counts and publishes a row that has just become final.
     pub async fn publish_new(&self, row: &Row, body: Option<&Bytes>) {
+        // First what was spent: sending may take long, and be given up.
+        if let Some((outcome, usd)) = row.outcome.as_ref().and_then(|outcome| Some((outcome, outcome.cost_usd?))) {
+            self.spend.add(&row.request.tenant, usd, outcome.finished_at);
+        }
         self.send(row, body).await;
+        self.count(row);
+    }
+
+    /// Counts a row that has just become final and was told of before.
+    pub fn count(&self, row: &Row) {
         if let Some(report) = ReportRow::of(row) {
             self.tally.finished(&report);
         }

@@ -1,7 +1,8 @@
 //! The requests table: one row per request, conditional writes, and the work lists.
 //!
 //! Every row that is not final stands in exactly one work list, so nothing can be forgotten: `Ready` (ranked, one per
-//! flow), `Deferred` (by when it may go on) or `Held` (by when somebody must look after it). Lists are read in
+//! flow), `Deferred` (by when it may go on), `Held` (by when somebody must look after it) or
+//! `Decided` (to be ended without a call). Lists are read in
 //! key order in O(page); a list read may lag behind writes by a moment (an index on AWS), a row read never does.
 
 use async_trait::async_trait;
@@ -19,6 +20,8 @@ pub enum WorkList {
     Deferred,
     /// In the hold queue or being called; sorted by [`Work::time_key`] of when it is overdue.
     Held,
+    /// To be ended without a call; sorted by [`Work::time_key`] of when that was decided.
+    Decided,
 }
 
 /// A row's place in a work list. Places are distinct: `sort` ends where the adapter appends the request id.
@@ -162,6 +165,8 @@ pub struct Patch {
     pub at_risk: Option<Timestamp>,
     /// How it ended.
     pub outcome: Option<Outcome>,
+    /// Forgets how it ended or was decided to end, as a row that is brought back into line must; a row so changed is kept without limit again.
+    pub clear_outcome: bool,
 }
 
 /// How many rows there are; for people, so `counts` may be as old as the adapter says.

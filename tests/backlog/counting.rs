@@ -64,6 +64,7 @@ impl Ledger for CountingLedger {
             WorkList::Ready(_) => ("lists of ready", "rows listed of ready"),
             WorkList::Held => ("lists of held", "rows listed of held"),
             WorkList::Deferred => ("lists of deferred", "rows listed of deferred"),
+            WorkList::Decided => ("lists of decided", "rows listed of decided"),
         };
         self.counts.add(call, 1);
         self.counts.add(rows, items.len());

@@ -43,6 +43,7 @@ impl Seeder {
             message_id: format!("00000000-0000-0000-0000-{index:012}"),
             lane: Lane::new("default", "us-east-1", &self.model),
             model_id: self.model.clone(),
+            downgraded_from: None,
             use_case: None,
             tenant: Tenant::new(TENANTS[index % TENANTS.len()]).unwrap(),
             priority,

@@ -47,7 +47,8 @@ macro_rules! contract_suite {
                 any_of_several_statuses_will_do,
                 a_batch_of_transitions_answers_each,
                 of_concurrent_claims_one_wins,
-                a_final_row_stays_as_it_is;
+                a_final_row_stays_as_it_is,
+                a_failed_row_is_revived_once;
             work_lists:
                 an_item_shows_what_the_planner_needs,
                 a_row_stands_in_exactly_one_list,

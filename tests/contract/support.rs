@@ -61,6 +61,7 @@ pub fn row(id: RequestId, lane: &Lane) -> Row {
         content_hash: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".to_owned(),
         message_id: "m-1".to_owned(),
         model_id: ModelId::new("us.amazon.nova-lite-v1:0").unwrap(),
+        downgraded_from: None,
         use_case: None,
         lane: lane.clone(),
         tenant: Tenant::default(),

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use smoother::clock::Timestamp;
+use smoother::pipeline::lifecycle;
 use smoother::ports::ledger::Patch;
 use smoother::ports::{Applied, Ledger, Page, Transition, WorkList};
-use smoother::request::{Failure, ModelId, Priority, Request, RequestId, Row, Status, Tenant, Verdict};
+use smoother::request::{Failure, ModelId, Outcome, Priority, Request, RequestId, Row, Status, Tenant, Verdict};
 use tokio::task::JoinSet;
 
 use crate::Fixture;
@@ -70,6 +71,7 @@ pub async fn a_transition_changes_what_it_says(fixture: &Fixture) {
         verdict: Some(verdict.clone()),
         at_risk: Some(Timestamp(15)),
         outcome: None,
+        clear_outcome: false,
     };
     let wanted = Row {
         status: Status::Queued,
@@ -309,4 +311,43 @@ pub async fn a_final_row_stays_as_it_is(fixture: &Fixture) {
         assert_eq!(apply(ledger, late).await, Applied::Refused(Some(Box::new(finished.clone()))));
     }
     assert_eq!(ledger.get(&row.request.id).await.unwrap(), Some(finished));
+}
+
+pub async fn a_failed_row_is_revived_once(fixture: &Fixture) {
+    let ledger = &*fixture.ports.ledger;
+    let queued = queued(ledger).await;
+    let id = &queued.request.id;
+    for claim in ["c1", "c2"] {
+        let mut claiming = claiming(id, "t1", claim);
+        claiming.from = &[Status::Queued, Status::Running];
+        done(ledger, claiming).await;
+    }
+    let mut finish = transition(id, &[Status::Running], Status::Failed, None);
+    let failure =
+        Failure { kind: "Poison".to_owned(), message: "three workers".to_owned(), retryable: false, field: None };
+    finish.set.outcome = Some(Outcome { error: Some(failure), ..outcome(9) });
+    let failed = done(ledger, finish).await;
+    assert_eq!(failed.claims, 2);
+
+    let at = Timestamp(1_795_252_400_000);
+    let revive = lifecycle::revive(&failed, "ann@desk", at);
+    let revived = done(ledger, revive.clone()).await;
+    let what = "put back into line by ann@desk; it had failed as Poison: three workers";
+    let mut notes = failed.notes.clone();
+    notes.push(note(at.0, what));
+    let wanted = Row { status: Status::Received, claims: 0, outcome: None, notes, updated_at: at, ..failed.clone() };
+    assert_eq!(revived, wanted);
+    assert_eq!(ledger.get(id).await.unwrap(), Some(wanted.clone()));
+    let list = WorkList::Ready(revived.request.flow());
+    let ids: Vec<_> = ledger.list(&list, Page::first(10)).await.unwrap().into_iter().map(|item| item.id).collect();
+    assert_eq!(ids, std::slice::from_ref(id));
+    assert_eq!(apply(ledger, revive.clone()).await, Applied::Refused(Some(Box::new(wanted))));
+
+    // Nor does it bring back what has failed again meanwhile.
+    done(ledger, queueing(id, "t2")).await;
+    done(ledger, claiming(id, "t2", "c3")).await;
+    let mut finish = transition(id, &[Status::Running], Status::Failed, None);
+    finish.set.outcome = Some(outcome(10));
+    let again = done(ledger, finish).await;
+    assert_eq!(apply(ledger, revive).await, Applied::Refused(Some(Box::new(again))));
 }

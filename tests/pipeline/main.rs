@@ -3,20 +3,29 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod background;
+mod crashes;
+mod dead_letters;
+mod mortal;
 mod quotas;
 mod registers;
 mod replicas;
 mod rig;
 mod shares;
+mod tenants;
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use rig::{NOVA, Reply, Rig, START, request};
 use serde_json::json;
+use smoother::pipeline::spend::Usd;
 use smoother::ports::model::CallErrorClass;
 use smoother::ports::{Outgoing, Work, WorkList};
 use smoother::request::Status;
 use smoother::shutdown::Stop;
+
+/// What an answer costs: 20 input tokens at $0.06 and 10 output tokens at $0.24 a million.
+static ANSWER: LazyLock<Usd> = LazyLock::new(|| Usd::of(3.6e-6));
 
 fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
@@ -257,6 +266,9 @@ async fn killed_workers_lose_nothing_and_finish_nothing_twice() {
         assert!(!results[&id].is_empty(), "{id}");
     }
     let extra = rig.model.calls.lock().unwrap().len() - 60;
+    // Each of five kills loses what was counted since it was saved last, in which time no more than four calls end.
+    let counted = |requests: u32| (0..requests).map(|_| *ANSWER).sum::<Usd>();
+    assert!((counted(40)..=counted(60)).contains(&rig.spent().await), "{}", rig.spent().await);
     // Four calls at most are in flight at a kill, by the budget.
     assert!(extra <= 20, "{extra} extra calls with {in_flight} in flight at the kills");
 }
@@ -299,6 +311,7 @@ async fn a_stopped_worker_finishes_what_is_in_flight_and_hands_back_the_rest() {
     let called = rig.model.calls.lock().unwrap().len();
     let finished = rig.results().await.len();
     assert_eq!(called, finished, "calls that were in flight are finished");
+    assert_eq!(rig.spent().await, (0..finished).map(|_| *ANSWER).sum(), "and what they cost was saved before the end");
     assert!(finished < 40);
 
     let resumed = tokio::time::Instant::now();
@@ -306,6 +319,7 @@ async fn a_stopped_worker_finishes_what_is_in_flight_and_hands_back_the_rest() {
     assert!(resumed.elapsed() < seconds(20), "what was handed back had to wait: {:?}", resumed.elapsed());
     assert_eq!(rig.model.calls.lock().unwrap().len(), 40);
     assert_eq!(rig.results().await.len(), 40 - finished);
+    assert_eq!(rig.spent().await, (0..40).map(|_| *ANSWER).sum());
 }
 
 #[tokio::test(start_paused = true)]
@@ -318,6 +332,7 @@ async fn two_workers_share_the_work_and_do_nothing_twice() {
     tokio::join!(one.run(Stop::default()), two.run(Stop::default()));
     assert_eq!(rig.model.calls.lock().unwrap().len(), 80);
     assert_eq!(rig.results().await.len(), 80);
+    assert_eq!(rig.spent().await, (0..80).map(|_| *ANSWER).sum());
     let shares = [first.totals().calls, second.totals().calls];
     assert!(shares.iter().all(|calls| *calls >= 20), "{shares:?}");
 }
@@ -408,7 +423,6 @@ async fn what_was_finished_but_not_told_is_told_from_the_dead_letter_queue() {
         ticket: "ticket".to_owned(),
         lane: request.lane.clone(),
         rank: request.rank.clone(),
-        decided: false,
         estimate: request.estimate,
         use_case: None,
         deadline: None,

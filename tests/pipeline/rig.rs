@@ -12,9 +12,10 @@ use smoother::config::{Config, Sources};
 use smoother::local::{self, Local};
 use smoother::models::Catalog;
 use smoother::pipeline::fleet::Role;
+use smoother::pipeline::spend::{Limits, Usd, spent};
 use smoother::pipeline::{alerter, call, ingest, plan};
 use smoother::ports::model::{CallError, CallErrorClass};
-use smoother::ports::{Answer, Call, Model, Outgoing};
+use smoother::ports::{Answer, Call, Model, Outgoing, Ports};
 use smoother::request::{RequestId, Row, Usage};
 use smoother::retry::Policy;
 use smoother::shutdown::Stop;
@@ -91,15 +92,34 @@ pub struct Rig {
     pub local: Local,
     pub model: Arc<Script>,
     pub clock: Clock,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Rig {
     pub async fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let clock = Clock::anchored(START);
-        let local = local::open(dir.path(), local::Settings::default(), clock.clone()).await.unwrap();
-        Self { local, model: Arc::default(), clock, _dir: dir }
+        Self::at(START).await
+    }
+
+    /// With a clock that starts at another time.
+    pub async fn at(start: Timestamp) -> Self {
+        Self::in_dir(tempfile::tempdir().unwrap(), local::Settings::default(), start).await
+    }
+
+    /// For many short runs: in memory where there is such a directory, since writing through to a disk takes longest of all.
+    pub async fn in_memory(settings: local::Settings) -> Self {
+        let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        Self::in_dir(dir.unwrap(), settings, START).await
+    }
+
+    async fn in_dir(dir: tempfile::TempDir, settings: local::Settings, start: Timestamp) -> Self {
+        let clock = Clock::anchored(start);
+        let local = local::open(dir.path(), settings, clock.clone()).await.unwrap();
+        Self { local, model: Arc::default(), clock, dir }
+    }
+
+    /// The scripted model as the port that it is.
+    pub fn model(&self) -> Arc<dyn Model> {
+        Arc::clone(&self.model) as _
     }
 
     /// Sends messages as a producer does.
@@ -122,6 +142,19 @@ impl Rig {
         settings: Vec<(String, String)>,
         change: impl FnOnce(&mut Settings),
     ) -> Worker {
+        let ports = self.local.ports.clone();
+        self.worker_on(ports, self.model(), name, settings, change)
+    }
+
+    /// A worker that sees the directory and the model through other ports.
+    pub fn worker_on(
+        &self,
+        ports: Ports,
+        model: Arc<dyn Model>,
+        name: &str,
+        settings: Vec<(String, String)>,
+        change: impl FnOnce(&mut Settings),
+    ) -> Worker {
         let quota = |model: &str| (format!("models.\"{model}\".tokens_per_minute"), "600000".to_owned());
         let mut overrides = vec![quota(NOVA), quota(MICRO), ("use_cases.support.model".to_owned(), MICRO.to_owned())];
         overrides.extend(settings);
@@ -133,6 +166,7 @@ impl Rig {
             drain_grace: Duration::from_secs(25),
             inline_limit: 200_000,
             until_idle: true,
+            budgets: Limits::of(&config),
             alerts: alerter::Settings {
                 threshold: 5,
                 period: Duration::from_mins(1),
@@ -153,7 +187,8 @@ impl Rig {
                 max_concurrent: 4,
                 interval: Duration::from_secs(1),
                 overdue_after: Duration::from_mins(10),
-                tenants: plan::Allowances::default(),
+                tenants: plan::allowances(&config),
+                budgets: Limits::of(&config),
             },
             call: call::Settings {
                 worker: name.to_owned(),
@@ -167,7 +202,7 @@ impl Rig {
         };
         change(&mut settings);
         let catalog = Arc::new(Catalog::new(&config));
-        Worker::new(self.local.ports.clone(), Arc::clone(&self.model) as _, catalog, self.clock.clone(), settings)
+        Worker::new(ports, model, catalog, self.clock.clone(), settings)
     }
 
     /// Runs one worker until nothing is left.
@@ -193,6 +228,18 @@ impl Rig {
             }
             self.local.ports.results.delete(deliveries.into_iter().map(|d| d.receipt).collect()).await;
         }
+    }
+
+    /// What the workers say they spent in the month of the start.
+    pub async fn spent(&self) -> Usd {
+        spent(&*self.local.ports.registers).await.unwrap().total(&START.month())
+    }
+
+    /// The subjects of all alerts so far.
+    pub fn alerts(&self) -> Vec<String> {
+        let file = std::fs::read_to_string(self.dir.path().join("alerts.jsonl")).unwrap_or_default();
+        let subject = |line: &str| serde_json::from_str::<Value>(line).unwrap()["subject"].as_str().unwrap().to_owned();
+        file.lines().map(subject).collect()
     }
 
     /// Report rows of the days around the start, by request id.

@@ -214,16 +214,16 @@ impl Queue for MemoryQueue {
         }
     }
 
-    async fn send(&self, sent: Vec<Outgoing>) -> Vec<PortResult<()>> {
+    async fn send(&self, outgoing: Vec<Outgoing>) -> Vec<PortResult<()>> {
         let mut messages = self.messages.lock().unwrap();
-        let mut send = |Outgoing { body, attributes }: Outgoing| {
+        let mut enqueue = |Outgoing { body, attributes }: Outgoing| {
             messages.next += 1;
             let receipt = messages.next.to_string();
             let message_id = receipt.clone();
             messages.waiting.push_back(Delivery { message_id, receipt, body, attributes, receive_count: 1 });
             Ok(())
         };
-        let results = sent.into_iter().map(&mut send).collect();
+        let results = outgoing.into_iter().map(&mut enqueue).collect();
         self.arrived.notify_one();
         results
     }

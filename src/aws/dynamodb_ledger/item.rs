@@ -247,6 +247,7 @@ pub mod tests {
                 message_id: "m-1".to_owned(),
                 lane: Lane::new("default", "us-east-1", &model_id),
                 model_id,
+                downgraded_from: None,
                 use_case: Some("summaries".to_owned()),
                 tenant: Tenant::default(),
                 priority: Priority::HIGH,

@@ -83,6 +83,7 @@ pub fn key_prefix(list: &WorkList) -> String {
         WorkList::Ready(flow) => format!("ready#{}#", flow_key(flow)),
         WorkList::Deferred => "deferred#".to_owned(),
         WorkList::Held => "held#".to_owned(),
+        WorkList::Decided => "decided#".to_owned(),
     }
 }
 

@@ -137,9 +137,16 @@ pub fn build(
     }
     if let Some(verdict) = &patch.verdict {
         clauses.set(item::VERDICT, item::json(what, verdict)?);
+    } else if patch.clear_outcome {
+        clauses.remove(item::VERDICT);
     }
     if let Some(outcome) = &patch.outcome {
         clauses.set(item::OUTCOME, item::json(what, outcome)?);
+    } else if patch.clear_outcome {
+        clauses.remove(item::OUTCOME);
+        if !transition.to.is_terminal() {
+            clauses.remove(schema::TTL);
+        }
     }
     Ok(clauses.finish())
 }
@@ -209,6 +216,7 @@ mod tests {
             }),
             at_risk: Some(Timestamp(5)),
             outcome: None,
+            clear_outcome: false,
         };
         let place = Place { list: "held#1".to_owned(), sort: "7\tr-1".to_owned() };
         let update = build("t", &transition(Status::Running, patch), Some(place), 60, "w1").unwrap();
@@ -231,5 +239,14 @@ mod tests {
         assert!(update.expression.ends_with("REMOVE #work_list, #work_sort"), "{}", update.expression);
         assert_eq!(update.values[":expires_at"], item::number(69));
         assert!(!update.expression.contains("ADD"), "{}", update.expression);
+    }
+
+    #[test]
+    fn a_row_that_is_brought_back_has_no_outcome_and_does_not_expire() {
+        let set = Patch { clear_outcome: true, ..Patch::default() };
+        let place = Place { list: "ready#lane#1".to_owned(), sort: "7\tr-1".to_owned() };
+        let update = build("t", &transition(Status::Received, set), Some(place), 60, "w1").unwrap();
+        assert!(update.expression.ends_with("REMOVE #verdict, #outcome, #expires_at"), "{}", update.expression);
+        assert_eq!(update.names["#expires_at"], "expires_at");
     }
 }

@@ -7,9 +7,11 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::lanes::LaneNow;
+use super::tenants::{TenantNow, budgets, tenants};
 use crate::cli::place::Place;
 use crate::clock::Timestamp;
 use crate::pipeline::fleet::{Fleet, Member, Role};
+use crate::pipeline::spend::Standing;
 use crate::ports::ledger::Counts;
 use crate::ports::{PortResult, Queue};
 use crate::request::Status;
@@ -51,6 +53,10 @@ pub struct Overview {
     pub requests: BTreeMap<Status, u64>,
     /// By `input`, `hold`, `dead`, `results`.
     pub queues: BTreeMap<&'static str, QueueNow>,
+    /// Who has a backlog.
+    pub tenants: Vec<TenantNow>,
+    /// The budgets of the configuration that this command was given.
+    pub budgets: Vec<Standing>,
     /// One per quota.
     pub lanes: Vec<LaneNow>,
     /// Everybody who is or lately was there.
@@ -134,19 +140,22 @@ pub struct Observer {
 impl Observer {
     pub async fn look(&mut self, place: &Place) -> PortResult<Overview> {
         let ports = &place.ports;
-        let (crew, counts, input, hold, dead, results) = tokio::join!(
+        let (crew, budgets, counts, input, hold, dead, results) = tokio::join!(
             Crew::read(place),
+            budgets(place),
             self.count(place),
             depth(&*ports.input),
             depth(&*ports.hold),
             depth(&*ports.dead),
             depth(&*ports.results),
         );
-        let crew = crew?;
+        let (crew, counts) = (crew?, counts?);
         Ok(Overview {
             at: place.clock.now(),
             place: place.dir.as_ref().map_or_else(|| place.config.aws_region.clone(), |dir| dir.display().to_string()),
-            requests: counts?.by_status,
+            tenants: tenants(&counts, &place.config),
+            budgets: budgets?,
+            requests: counts.by_status,
             queues: [("input", input?), ("hold", hold?), ("dead", dead?), ("results", results?)].into(),
             lanes: crew.lanes,
             workers: crew.workers,

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::lanes::write_lanes;
 use super::overview::{Life, Overview, QueueNow, WorkerNow};
 use super::paint::{Paint, Tone};
+use super::tenants::{write_budgets, write_tenants};
 use crate::cli::format::{clip, date_time, plain, span, thousands};
 use crate::clock::Timestamp;
 use crate::request::Status;
@@ -24,6 +25,8 @@ fn write_page(page: &mut String, now: &Overview, paint: Paint) -> std::fmt::Resu
     writeln!(page, "{title} · {} · {}\n", clip(&plain(&now.place), 60), date_time(now.at))?;
     requests(page, now, paint)?;
     queues(page, now, paint)?;
+    write_tenants(page, &now.tenants, paint)?;
+    write_budgets(page, &now.budgets, now.at, paint)?;
     write_lanes(page, &now.lanes, paint)?;
     workers(page, now, paint)
 }
@@ -62,7 +65,7 @@ fn queues(page: &mut String, now: &Overview, paint: Paint) -> std::fmt::Result {
         ("input", "sent and not yet admitted"),
         ("hold", "called next"),
         ("results", "for consumers to receive"),
-        ("dead", "nobody could bring to an end: see smoother status ID"),
+        ("dead", "nobody could bring to an end: see smoother dlq list"),
     ] {
         let QueueNow { visible, in_flight } = now.queues.get(name).copied().unwrap_or_default();
         let taken = if in_flight > 0 { format!(" + {} received", thousands(in_flight)) } else { String::new() };
@@ -125,9 +128,19 @@ pub fn tone(status: Status) -> Tone {
 #[cfg(test)]
 mod tests {
     use super::super::overview::Crew;
+    use std::time::Duration;
+
     use super::super::overview::fixture::{NOW, members};
+    use super::super::tenants::TenantNow;
     use super::*;
     use crate::cli::format::WIDTH;
+    use crate::config::BudgetPolicy;
+    use crate::pipeline::spend::{Period, Standing, Which};
+    use crate::request::Tenant;
+
+    fn tenant(name: &str) -> Tenant {
+        Tenant::new(name).unwrap()
+    }
 
     fn overview() -> Overview {
         let Crew { lanes, workers, planner } = Crew::of(&members(), Some("worker-1".to_owned()), NOW);
@@ -143,6 +156,19 @@ mod tests {
                 ("dead", QueueNow::default()),
             ]
             .into(),
+            tenants: vec![
+                TenantNow { tenant: tenant("acme"), ready: 1_200, urgent: 3, weight: 2.0 },
+                TenantNow { tenant: tenant("b"), ready: 4, urgent: 0, weight: 1.0 },
+            ],
+            budgets: vec![Standing {
+                which: Which { tenant: Some(tenant("acme")), period: Period::Day },
+                policy: BudgetPolicy::Delay,
+                limit_usd: 10.0,
+                spent_usd: 8.5,
+                reserved_usd: 0.0,
+                share: 0.85,
+                renews_at: NOW + Duration::from_hours(5),
+            }],
             lanes,
             workers,
             planner,
@@ -164,7 +190,14 @@ Queues
   input           0 + 3 received       sent and not yet admitted
   hold           66 + 30 received      called next
   results     8,312                    for consumers to receive
-  dead            0                    nobody could bring to an end: see smoother status ID
+  dead            0                    nobody could bring to an end: see smoother dlq list
+
+Backlog by tenant
+  acme                            1,200 ready, 3 urgent             weight 2
+  b                               4 ready                           weight 1
+
+Budgets
+  acme a day                      ██████████████░░   85 %  $8.50 of $10.00 · renews in 5 h 00 m
 
 Quotas, use in the last minute
   amazon.nova-lite-v1:0 · us-east-1
@@ -189,6 +222,8 @@ Workers
         let empty = Overview {
             requests: [].into(),
             queues: [].into(),
+            tenants: vec![],
+            budgets: vec![],
             lanes: vec![],
             workers: vec![],
             planner: None,
@@ -205,6 +240,9 @@ Workers
         let mut wide = overview();
         wide.lanes[0].lane = format!("default:us-east-1:arn:aws:bedrock:{}", "x".repeat(2000));
         wide.workers[0].worker = "w".repeat(200);
+        wide.tenants[0].tenant = tenant(&"t".repeat(128));
+        wide.tenants[0].ready = 1_000_000;
+        wide.budgets[0].which.tenant = Some(tenant(&"t".repeat(128)));
         for status in Status::ALL {
             wide.requests.insert(status, 1_000);
         }

@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
+use super::ahead::Ahead;
 use super::overview::Crew;
-use super::waits::{Ahead, Waits, explain};
+use super::waits::{Waits, explain};
 use crate::cli::place::Place;
 use crate::clock::Timestamp;
 use crate::ports::PortResult;
@@ -82,7 +83,7 @@ impl Story {
             story.outcome = outcome(place, &row, show_result).await?;
         } else {
             let (crew, ahead) = tokio::join!(Crew::read(place), Ahead::count(place, &row));
-            story.waits = Some(explain(&row, &crew?, ahead?, story.at));
+            story.waits = Some(explain(&row, &crew?, &ahead?, story.at));
         }
         Ok(Some(story))
     }

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use super::super::ahead::{Ahead, Other};
 use super::super::overview::Crew;
 use super::super::overview::fixture::{LANE, NOW, members};
 use super::super::request::{Event, Stored};
-use super::super::waits::{Ahead, explain};
+use super::super::waits::explain;
 use super::*;
 use crate::clock::Timestamp;
 use crate::pipeline::lifecycle;
@@ -28,6 +29,7 @@ fn row(status: Status) -> Row {
         content_hash: String::new(),
         message_id: "m".to_owned(),
         model_id: model,
+        downgraded_from: None,
         use_case: None,
         lane,
         tenant: Tenant::default(),
@@ -48,7 +50,7 @@ fn crew() -> Crew {
     Crew::of(&members(), Some("worker-1".to_owned()), NOW)
 }
 
-fn shown(row: &Row, crew: &Crew, ahead: Ahead) -> String {
+fn shown(row: &Row, crew: &Crew, ahead: &Ahead) -> String {
     let mut story = Story::of(row, NOW);
     story.waits = Some(explain(row, crew, ahead, NOW));
     page(&story, true, Paint::none())
@@ -56,9 +58,11 @@ fn shown(row: &Row, crew: &Crew, ahead: Ahead) -> String {
 
 #[test]
 fn a_request_in_the_backlog_says_who_goes_first_and_when_it_should_run() {
-    let ahead = Ahead { backlog: 100, more: false, held: 50 };
+    let other = |requests, weight| Other { requests, weight };
+    let others = [(Tenant::new("b").unwrap(), other(1_000, 2.0)), (Tenant::new("c").unwrap(), other(50, 1.0))].into();
+    let ahead = Ahead { own: 100, urgent: 3, others, weight: 1.0, more: false, held: 50 };
     assert_eq!(
-        shown(&row(Status::Received), &crew(), ahead),
+        shown(&row(Status::Received), &crew(), &ahead),
         "\
 order-7  RECEIVED
 
@@ -70,13 +74,15 @@ order-7  RECEIVED
   09:07:13.456               received
 
 Where it stands
-  - in the backlog behind 100 requests of its lane
+  - in the backlog behind 100 requests of its tenant in its lane
+  - 3 urgent requests of other tenants go first; its lane is shared with b, c; tenant default has
+    25% of it (weight 1)
   - 20 requests of its lane stand in the hold queue, which goes first
-  - ranked as due at 2026-11-21 10:07:13 UTC by its priority, normal; what is urgent or due earlier
-    goes first
+  - ranked as due at 2026-11-21 10:07:13 UTC by its priority, normal; of its tenant, what is urgent
+    or due earlier goes first
   - its lane is paused for 4.0 s after throttling
 
-  Should run in about 3 m 04 s (120 before it, 40 calls start a minute), unless something more
+  Should run in about 9 m 23 s (373 before it, 40 calls start a minute), unless something more
              urgent comes
 "
     );
@@ -84,11 +90,12 @@ Where it stands
 
 #[test]
 fn what_cannot_be_known_is_not_guessed() {
-    let more = shown(&row(Status::Received), &crew(), Ahead { backlog: 1000, more: true, held: 0 });
+    let more =
+        shown(&row(Status::Received), &crew(), &Ahead { own: 1000, more: true, weight: 1.0, ..Ahead::default() });
     assert!(more.contains("behind more than 1,000 requests"), "{more}");
     assert!(more.contains("Should run unknown"), "{more}");
     let nobody = Crew::of(&members()[..1], Some("worker-3".to_owned()), NOW);
-    let idle = shown(&row(Status::Received), &nobody, Ahead { backlog: 1, more: false, held: 0 });
+    let idle = shown(&row(Status::Received), &nobody, &Ahead { own: 1, weight: 1.0, ..Ahead::default() });
     for words in [
         "no worker that calls Bedrock is alive: start one with smoother run",
         "nobody plans, so nothing leaves the backlog: no worker has that role",
@@ -103,7 +110,7 @@ fn a_request_in_the_hold_queue_needs_no_planner() {
     let mut queued = row(Status::Queued);
     queued.queued_at = Some(at(30));
     let unplanned = Crew { planner: None, ..crew() };
-    let page = shown(&queued, &unplanned, Ahead { held: 30, ..Ahead::default() });
+    let page = shown(&queued, &unplanned, &Ahead { held: 30, ..Ahead::default() });
     assert!(page.contains("  09:08:13.456  + 1 m 00 s   queued"), "{page}");
     assert!(page.contains("- in the hold queue, next of its lane"), "{page}");
     assert!(page.contains("Should run in about 4.0 s"), "{page}");
@@ -116,7 +123,7 @@ fn a_deferral_says_until_when_and_why() {
     deferred.updated_at = at(3);
     deferred.not_before = Some(NOW + Duration::from_secs(57));
     deferred.notes.push(Note { at: at(3), what: "ThrottlingException: Too many tokens per day".to_owned() });
-    let page = shown(&deferred, &crew(), Ahead::default());
+    let page = shown(&deferred, &crew(), &Ahead::default());
     assert!(
         page.contains(
             "- deferred until 2026-11-21 09:09:40 UTC (in 57.0 s), because: ThrottlingException: Too many\n    tokens per day"
@@ -124,7 +131,7 @@ fn a_deferral_says_until_when_and_why() {
         "{page}"
     );
     deferred.notes.clear();
-    let page = shown(&deferred, &crew(), Ahead::default());
+    let page = shown(&deferred, &crew(), &Ahead::default());
     assert!(page.contains("because: its lane was paused"), "{page}");
 }
 
@@ -132,11 +139,11 @@ fn a_deferral_says_until_when_and_why() {
 fn a_running_request_names_its_worker_and_whether_it_lives() {
     let mut running = row(Status::Running);
     (running.worker, running.updated_at, running.claims) = (Some("worker-1".to_owned()), at(12), 2);
-    let page = shown(&running, &crew(), Ahead::default());
+    let page = shown(&running, &crew(), &Ahead::default());
     assert!(page.contains("- with worker worker-1 for 12.0 s\n  - 1 worker before it ended without a word"), "{page}");
     assert!(page.contains("Should run it is being called"), "{page}");
     running.worker = Some("worker-3".to_owned());
-    let page = shown(&running, &crew(), Ahead::default());
+    let page = shown(&running, &crew(), &Ahead::default());
     assert!(page.contains("that worker shows no sign of life"), "{page}");
 }
 

@@ -4,18 +4,17 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::ahead::Ahead;
 use super::lanes::LaneNow;
 use super::overview::{Crew, Life};
 use crate::cli::format::{count, date_time, plain, span};
-use crate::cli::place::Place;
 use crate::clock::Timestamp;
 use crate::pipeline::fleet::Role;
 use crate::pipeline::rank;
-use crate::ports::{Page, PortResult, WorkList};
 use crate::request::{Priority, Row, Status};
 
-/// Others ahead are counted up to this many.
-const COUNTED: usize = 1_000;
+/// Other tenants that are named.
+const NAMED: usize = 5;
 /// What is expected within this time is only said to be soon.
 const SOON: Duration = Duration::from_secs(2);
 
@@ -40,6 +39,10 @@ pub struct Waits {
     pub place: Stand,
     /// Requests of its lane that go before it; at least this many when `ahead_at_least`.
     pub ahead: Option<u64>,
+    /// Of those, the ones of its own tenant that rank before it in the backlog.
+    pub own_ahead: Option<u64>,
+    /// The part of its lane that its tenant has while all that wait there do, 0 to 1.
+    pub share: Option<f64>,
     /// Counting stopped at `ahead`.
     pub ahead_at_least: bool,
     /// Calls that its lane starts a minute; absent when unknown.
@@ -50,39 +53,8 @@ pub struct Waits {
     pub reasons: Vec<String>,
 }
 
-/// What goes before a request in a work list.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ahead {
-    pub backlog: u64,
-    /// The backlog before it is longer than was counted.
-    pub more: bool,
-    /// Of its lane in the hold queue or running, ranked before it.
-    pub held: u64,
-}
-
-impl Ahead {
-    /// Counts what goes before a request that waits.
-    pub async fn count(place: &Place, row: &Row) -> PortResult<Self> {
-        let (ledger, request) = (&place.ports.ledger, &row.request);
-        let mut ahead = Self::default();
-        if row.status == Status::Received {
-            let ready = WorkList::Ready(request.flow());
-            let before = ledger.list(&ready, Page::first(COUNTED + 1).up_to(&request.rank)).await?;
-            let others = before.iter().filter(|item| item.id != request.id).count();
-            ahead.more = before.len() > COUNTED;
-            ahead.backlog = others.min(COUNTED) as u64;
-        }
-        let held = ledger.list(&WorkList::Held, Page::first(COUNTED)).await?;
-        let same_lane = held.iter().filter(|item| item.flow.lane == request.lane && item.id != request.id);
-        // What is held stands before all of the backlog; among the held the rank decides.
-        let before = same_lane.filter(|item| row.status == Status::Received || item.rank < request.rank);
-        ahead.held = before.count() as u64;
-        Ok(ahead)
-    }
-}
-
 /// Explains a row that is not final.
-pub fn explain(row: &Row, crew: &Crew, ahead: Ahead, now: Timestamp) -> Waits {
+pub fn explain(row: &Row, crew: &Crew, ahead: &Ahead, now: Timestamp) -> Waits {
     let lane = crew.lanes.iter().find(|lane| lane.lane == row.request.lane.as_str());
     match row.status {
         Status::Running => running(row, crew, now),
@@ -109,6 +81,8 @@ fn running(row: &Row, crew: &Crew, now: Timestamp) -> Waits {
     Waits {
         place: Stand::Running,
         ahead: None,
+        own_ahead: None,
+        share: None,
         ahead_at_least: false,
         starts_per_minute: None,
         expected_at: None,
@@ -126,6 +100,8 @@ fn deferred(row: &Row, crew: &Crew, lane: Option<&LaneNow>, until: Timestamp, no
     Waits {
         place: Stand::Deferred,
         ahead: None,
+        own_ahead: None,
+        share: None,
         ahead_at_least: false,
         starts_per_minute: lane.and_then(|lane| lane.starts_per_minute),
         expected_at: None,
@@ -134,21 +110,21 @@ fn deferred(row: &Row, crew: &Crew, lane: Option<&LaneNow>, until: Timestamp, no
 }
 
 /// In the backlog or in the hold queue.
-fn in_line(row: &Row, crew: &Crew, lane: Option<&LaneNow>, ahead: Ahead, now: Timestamp) -> Waits {
+fn in_line(row: &Row, crew: &Crew, lane: Option<&LaneNow>, ahead: &Ahead, now: Timestamp) -> Waits {
     let held_back = row.status == Status::Received;
     // Of what is held before it, the calls in flight have been started.
     let in_flight = lane.map_or(0, |lane| lane.in_flight);
     let waiting = ahead.held.saturating_sub(in_flight);
-    let all = ahead.backlog + waiting;
+    let all = ahead.in_backlog() + waiting;
     let mut reasons = Vec::new();
     if held_back {
-        reasons.push(match ahead {
-            Ahead { more: true, backlog, .. } => {
-                format!("in the backlog behind more than {} of its lane", count(backlog, "request"))
-            }
-            Ahead { backlog: 0, .. } => "in the backlog, first of its lane".to_owned(),
-            Ahead { backlog, .. } => format!("in the backlog behind {} of its lane", count(backlog, "request")),
+        let own = count(ahead.own, "request");
+        reasons.push(match ahead.own {
+            _ if ahead.more => format!("in the backlog behind more than {own} of its tenant in its lane"),
+            0 => "in the backlog, first of its tenant in its lane".to_owned(),
+            _ => format!("in the backlog behind {own} of its tenant in its lane"),
         });
+        reasons.extend(turns(row, ahead));
         if waiting > 0 {
             reasons.push(format!(
                 "{} of its lane {} in the hold queue, which goes first",
@@ -157,7 +133,7 @@ fn in_line(row: &Row, crew: &Crew, lane: Option<&LaneNow>, ahead: Ahead, now: Ti
             ));
         }
     } else if waiting > 0 {
-        reasons.push(format!("in the hold queue behind {} of its lane", count(waiting, "request")));
+        reasons.push(format!("in the hold queue with {} of its lane that may go before it", count(waiting, "request")));
     } else {
         reasons.push("in the hold queue, next of its lane".to_owned());
     }
@@ -165,6 +141,9 @@ fn in_line(row: &Row, crew: &Crew, lane: Option<&LaneNow>, ahead: Ahead, now: Ti
     let paused = lane.and_then(|lane| lane.paused_ms).map(Duration::from_millis);
     if let Some(paused) = paused {
         reasons.push(format!("its lane is paused for {} after throttling", span(paused)));
+    }
+    if let Some(start) = row.at_risk {
+        reasons.push(format!("at risk: it was projected to start at {}, after its deadline", date_time(start)));
     }
     let complete = missing_roles(&mut reasons, crew, held_back);
     let rate = lane.and_then(|lane| lane.starts_per_minute).filter(|rate| *rate > 0.0);
@@ -178,10 +157,33 @@ fn in_line(row: &Row, crew: &Crew, lane: Option<&LaneNow>, ahead: Ahead, now: Ti
     Waits {
         place: if held_back { Stand::Backlog } else { Stand::HoldQueue },
         ahead: Some(all),
+        own_ahead: held_back.then_some(ahead.own),
+        share: held_back.then(|| ahead.share()),
         ahead_at_least: ahead.more,
         starts_per_minute: rate,
         expected_at,
         reasons,
+    }
+}
+
+/// With whom it takes turns.
+fn turns(row: &Row, ahead: &Ahead) -> Option<String> {
+    let urgent =
+        (ahead.urgent > 0).then(|| format!("{} of other tenants go first", count(ahead.urgent, "urgent request")));
+    let turns = (!ahead.others.is_empty()).then(|| {
+        let names: Vec<&str> = ahead.others.keys().take(NAMED).map(crate::request::Tenant::as_str).collect();
+        let more = ahead.others.len().saturating_sub(NAMED);
+        let names = if more > 0 { format!("{} and {more} more", names.join(", ")) } else { names.join(", ") };
+        let share = ahead.share() * 100.0;
+        let weight = ahead.weight;
+        format!(
+            "its lane is shared with {names}; tenant {} has {share:.0}% of it (weight {weight})",
+            row.request.tenant
+        )
+    });
+    match (urgent, turns) {
+        (Some(urgent), Some(turns)) => Some(format!("{urgent}; {turns}")),
+        (one, other) => one.or(other),
     }
 }
 
@@ -193,13 +195,13 @@ fn stand(n: u64) -> &'static str {
 fn place_in_line(row: &Row) -> String {
     let request = &row.request;
     if request.priority == Priority::URGENT {
-        return "it is urgent: only urgent requests that came earlier or are due earlier go before it".to_owned();
+        return "it is urgent: of its tenant only urgent requests that are due earlier go before it".to_owned();
     }
     let because = if request.deadline.is_some() { ", and its deadline" } else { "" };
     let class = request.priority.class();
     match rank::due(&request.rank) {
         Some(due) => format!(
-            "ranked as due at {} by its priority, {class}{because}; what is urgent or due earlier goes first",
+            "ranked as due at {} by its priority, {class}{because}; of its tenant, what is urgent or due earlier goes first",
             date_time(due)
         ),
         None => format!("its priority is {class}"),

@@ -6,8 +6,8 @@ use std::hash::{BuildHasher, RandomState};
 use crate::clock::Clock;
 use crate::models::{Catalog, estimate};
 use crate::pipeline::ingest;
-use crate::request::message::{self, Fault, Limits};
-use crate::request::{Failure, ModelId, Priority, RequestId};
+use crate::request::message::{self, Fault, Limits, Target};
+use crate::request::{Estimate, Failure, ModelId, Priority, RequestId, Tenant};
 
 use super::lines::Content;
 
@@ -17,7 +17,20 @@ pub struct Message {
     pub id: Option<RequestId>,
     pub priority: Priority,
     pub model: ModelId,
+    pub use_case: Option<String>,
+    pub tenant: Tenant,
     pub content_hash: String,
+    pub estimate: Estimate,
+    /// Whether the body sets a limit on the output.
+    pub limits_output: bool,
+}
+
+/// Everything that is wrong with a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    pub faults: Vec<Fault>,
+    /// The model it asks for, where that could be read.
+    pub model: Option<ModelId>,
 }
 
 /// Judges single lines.
@@ -33,36 +46,56 @@ impl Checker {
     }
 
     /// The message of a line, or everything that is wrong with it.
-    pub fn check(&self, content: &Content<'_>) -> Result<Message, Vec<Fault>> {
+    pub fn check(&self, content: &Content<'_>) -> Result<Message, Rejected> {
         let bytes = match content {
             Content::Bytes(bytes) => bytes,
             Content::TooLong(bytes) => {
                 let most = self.limits.message_bytes;
                 let reason =
                     format!("{bytes} bytes are too many; at most {most} are taken, a longer body must be split");
-                return Err(vec![Fault { field: "message".to_owned(), reason }]);
+                return Err(Rejected { faults: vec![Fault { field: "message".to_owned(), reason }], model: None });
             }
         };
         let submission = message::decode(bytes, self.clock.now(), &self.limits).map_err(|invalid| {
             let faults = invalid.faults.into_iter();
             // The message is a line; the line that counts is the file's.
-            faults
-                .map(|f| Fault { reason: f.reason.replace(" at line 1, column ", " at column "), ..f })
-                .collect::<Vec<_>>()
+            let faults = faults.map(|f| Fault { reason: f.reason.replace(" at line 1, column ", " at column "), ..f });
+            Rejected { faults: faults.collect(), model: invalid.model_id }
         })?;
-        let model = self.catalog.resolve(&submission.target).map_err(fault)?;
-        ingest::fits(estimate(&submission.facts, &model), &model).map_err(fault)?;
+        let use_case = match &submission.target {
+            Target::UseCase(name) => Some(name.clone()),
+            Target::Model(_) => None,
+        };
+        let model = self.catalog.resolve(&submission.target).map_err(|failure| {
+            let asked = match &submission.target {
+                Target::UseCase(_) => None,
+                Target::Model(id) => Some(id.clone()),
+            };
+            rejected(failure, asked)
+        })?;
+        let estimate = estimate(&submission.facts, &model);
+        ingest::fits(estimate, &model).map_err(|failure| rejected(failure, Some(model.id.clone())))?;
         Ok(Message {
             id: submission.request_id,
             priority: submission.priority,
             model: model.id,
+            use_case,
+            tenant: submission.tenant,
             content_hash: submission.content_hash,
+            estimate,
+            limits_output: submission.facts.max_tokens.is_some(),
         })
+    }
+
+    /// The longest message, in bytes.
+    pub fn longest(&self) -> u64 {
+        self.limits.message_bytes
     }
 }
 
-fn fault(failure: Failure) -> Vec<Fault> {
-    vec![Fault { field: failure.field.unwrap_or_else(|| "message".to_owned()), reason: failure.message }]
+fn rejected(failure: Failure, model: Option<ModelId>) -> Rejected {
+    let field = failure.field.unwrap_or_else(|| "message".to_owned());
+    Rejected { faults: vec![Fault { field, reason: failure.message }], model }
 }
 
 /// What a request_id was used for before.
@@ -111,7 +144,7 @@ mod tests {
         let config = Config::default();
         let clock = Clock::anchored(Timestamp(1_795_252_123_000));
         let checker = Checker::new(Catalog::new(&config), config.message_limits(), clock);
-        checker.check(&Content::Bytes(line.as_bytes())).map_err(|f| f.iter().map(ToString::to_string).collect())
+        checker.check(&Content::Bytes(line.as_bytes())).map_err(|r| r.faults.iter().map(ToString::to_string).collect())
     }
 
     #[tokio::test]

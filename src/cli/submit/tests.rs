@@ -21,6 +21,10 @@ async fn rig() -> Rig {
     Rig { dir, place }
 }
 
+fn checker(place: &Place) -> Checker {
+    Checker::new(Catalog::new(&place.config), place.config.message_limits(), place.clock.clone())
+}
+
 impl Rig {
     fn write(&self, text: &str) -> (File, u64) {
         let path = self.dir.path().join("in.jsonl");
@@ -31,13 +35,13 @@ impl Rig {
     /// Judges, and sends when all is well or `skip_invalid`; what was told, the report, what is on the queue.
     async fn submit(&self, text: &str, skip_invalid: bool) -> (Vec<String>, Report, Vec<Delivery>) {
         let (file, length) = self.write(text);
-        let mut submit = Submit::new(&self.place, "in.jsonl", file, length);
+        let mut submit = Submit::new(checker(&self.place), "in.jsonl", file, length);
         let mut told = Vec::new();
         let mut tell = |line: &str| told.push(line.to_owned());
         let judged = submit.judge(&mut tell).unwrap();
         let mut report = Report { invalid: judged.invalid, repeated: judged.repeated, ..Report::default() };
         if judged.invalid == 0 || skip_invalid {
-            assert_eq!(submit.send(&judged, &mut report, &mut tell).await.unwrap(), None);
+            assert_eq!(submit.send(&self.place, &judged, &mut report, &mut tell).await.unwrap(), None);
         }
         let queued = self.place.ports.input.receive(10_000, Duration::ZERO).await.unwrap();
         (told, report, queued)
@@ -123,7 +127,8 @@ async fn what_is_too_long_for_the_queue_is_uploaded_and_pointed_to() {
 async fn json_over_several_lines_is_told_how_to_become_lines() {
     let rig = rig().await;
     let (file, length) = rig.write("{\n  \"request_id\": \"a\"\n}\n");
-    let judged = Submit::new(&rig.place, "in.json", file, length).judge(&mut |fault| panic!("{fault}")).unwrap();
+    let judged =
+        Submit::new(checker(&rig.place), "in.json", file, length).judge(&mut |fault| panic!("{fault}")).unwrap();
     let verdict = judged.verdict("in.json");
     assert!(verdict.contains("jq -c . in.json"), "{verdict}");
 }
@@ -170,10 +175,10 @@ async fn what_fails_is_told_by_line_and_a_dead_queue_stops_it() {
     assert_eq!((report.submitted, report.failed), (1, 1));
 
     let (file, length) = rig.write(&format!("{}\n{}\n", message("bad", "Hi"), message("bad2", "Hi")));
-    let mut submit = Submit::new(&rig.place, "in.jsonl", file, length);
+    let mut submit = Submit::new(checker(&rig.place), "in.jsonl", file, length);
     let judged = submit.judge(&mut |_| {}).unwrap();
     let mut report = Report::default();
-    let why = submit.send(&judged, &mut report, &mut |_| {}).await.unwrap().unwrap();
+    let why = submit.send(&rig.place, &judged, &mut report, &mut |_| {}).await.unwrap().unwrap();
     assert!(
         why.starts_with("stopped at line 1 of in.jsonl: sqs send to input: no\n0 sent before, 2 not sent."),
         "{why}"

@@ -45,6 +45,7 @@ pub(super) fn list_key(list: &WorkList) -> String {
         }
         WorkList::Deferred => "deferred".to_owned(),
         WorkList::Held => "held".to_owned(),
+        WorkList::Decided => "decided".to_owned(),
     }
 }
 

@@ -17,6 +17,7 @@ fn row(id: &str) -> Row {
         message_id: "m-1".to_owned(),
         lane: Lane::new("default", "us-east-1", &model_id),
         model_id,
+        downgraded_from: None,
         use_case: None,
         tenant: Tenant::default(),
         priority: Priority::NORMAL,

@@ -1,9 +1,10 @@
 //! The table is whole, and ids of every form find their data.
 
 use super::*;
+use crate::clock::Timestamp;
 use crate::config::Sources;
 use crate::models::QuotaOrigin;
-use crate::request::Usage;
+use crate::request::{Lane, PayloadRef, Priority, RequestId, Tenant, Usage};
 
 const NOVA: &str = "us.amazon.nova-lite-v1:0";
 
@@ -204,6 +205,48 @@ fn use_cases_lead_to_their_models() {
     let broken = ask("broken").unwrap_err();
     assert_eq!((broken.kind.as_str(), broken.field.as_deref()), ("UnknownModel", Some("use_case")));
     assert!(broken.message.starts_with("use case \"broken\": unknown model \"no.such-model\""), "{}", broken.message);
+}
+
+#[test]
+fn a_stand_in_serves_what_it_can_and_what_it_was_named_for() {
+    let (pro, micro) = ("amazon.nova-pro-v1:0", "amazon.nova-micro-v1:0");
+    let request = |model: &str, use_case: Option<&str>, most: u64| Request {
+        model_id: ModelId::new(model).unwrap(),
+        downgraded_from: None,
+        use_case: use_case.map(str::to_owned),
+        estimate: Estimate { input_tokens: 100, max_output_tokens: most },
+        id: RequestId::new("r").unwrap(),
+        content_hash: String::new(),
+        message_id: String::new(),
+        lane: Lane::none(),
+        tenant: Tenant::default(),
+        priority: Priority::NORMAL,
+        deadline: None,
+        metadata: BTreeMap::new(),
+        operation: Operation::Converse,
+        body: PayloadRef(String::new()),
+        rank: String::new(),
+        received_at: Timestamp(0),
+    };
+    let settings = [
+        ("models.amazon.nova-pro-v1:0.downgrade_to", "amazon.nova-lite-v1:0"),
+        ("use_cases.talk.model", pro),
+        ("use_cases.talk.downgrade_to", micro),
+        ("use_cases.plain.model", pro),
+        ("models.amazon.nova-lite-v1:0.tokens_per_minute", "5000"),
+    ];
+    let catalog = catalog(&settings);
+    let stand_in = |request: &Request| catalog.downgrade(request).map(|spec| spec.id.as_str().to_owned());
+    let lite = Some("amazon.nova-lite-v1:0".to_owned());
+    assert_eq!(stand_in(&request(pro, None, 1_000)), lite);
+    assert_eq!(stand_in(&request(pro, Some("plain"), 1_000)), lite);
+    assert_eq!(stand_in(&request(pro, Some("talk"), 1_000)).as_deref(), Some(micro), "the use case's comes first");
+    assert_eq!(stand_in(&request(micro, Some("talk"), 1_000)), None, "it stands in already");
+    assert_eq!(stand_in(&request("amazon.nova-lite-v1:0", None, 1_000)), None, "nothing is named");
+    assert_eq!(stand_in(&request(pro, Some("talk"), 10_001)), None, "its answers are not as long");
+    assert_eq!(stand_in(&request(pro, None, 5_000)), None, "its quota never admits it");
+    let native = Request { operation: Operation::Invoke, ..request(pro, None, 1_000) };
+    assert_eq!(stand_in(&native), None);
 }
 
 #[test]

@@ -35,6 +35,8 @@ pub(super) enum End {
     HandBack,
     /// Leave it to its visibility timeout.
     Leave,
+    /// Its request is poison and this message may be the last that tells of it: into the dead-letter queue.
+    Bury,
 }
 
 /// Whether a claim could be had.
@@ -44,13 +46,10 @@ enum Claiming {
 }
 
 impl Caller {
-    /// From the message to the end of the request, or of our part in it.
-    pub(super) async fn see_through(&self, message: &HoldMessage, stop: &CancellationToken) -> End {
+    /// From the message, which was received `receives` times by now, to the end of the request, or of our part in it.
+    pub(super) async fn see_through(&self, message: &HoldMessage, receives: u32, stop: &CancellationToken) -> End {
         let mut claimed: Option<Box<Claimed>> = None;
         let mut calls = Calls::default();
-        if message.decided {
-            return self.announce(message).await;
-        }
         loop {
             // What was called before goes on before others of its class.
             let rank = if claimed.is_some() { rank::first(&message.rank) } else { message.rank.clone() };
@@ -62,11 +61,11 @@ impl Caller {
             let mut permit = match permit {
                 Admission::Admitted(permit) => permit,
                 Admission::Paused(paused) => return self.step_back(message, claimed.as_deref(), calls, paused).await,
-                Admission::TooLate => return self.expire(message, claimed, calls).await,
+                Admission::TooLate => return self.expire(message, receives, claimed, calls).await,
             };
             let current = match claimed.take() {
                 Some(current) => current,
-                None => match self.claim(message).await {
+                None => match self.claim(message, receives).await {
                     Claiming::Got(current) => current,
                     Claiming::Over(end) => return end,
                 },
@@ -151,7 +150,7 @@ impl Caller {
         self.context.tally.settled(&message.lane, tokens, self.context.clock.now());
     }
 
-    async fn claim(&self, message: &HoldMessage) -> Claiming {
+    async fn claim(&self, message: &HoldMessage, receives: u32) -> Claiming {
         let claim = lifecycle::token();
         let now = self.context.clock.now();
         let transition = lifecycle::claim(
@@ -169,12 +168,14 @@ impl Caller {
             Applied::Refused(Some(row)) if row.status.is_terminal() && row.ticket.as_ref() == Some(&message.ticket) => {
                 // Finished, but perhaps killed before the result was sent.
                 self.context.recorder.publish(&row).await;
-                return Claiming::Over(End::Delete);
+                return Claiming::Over(if is_poison(&row) { End::Bury } else { End::Delete });
             }
             Applied::Refused(now) => {
                 // A pass through the hold queue that is over.
-                tracing::debug!(request_id = %message.request_id, status = ?now.map(|r| r.status), "a stale hold message");
-                return Claiming::Over(End::Delete);
+                let status = now.as_ref().map(|row| row.status);
+                tracing::debug!(request_id = %message.request_id, ?status, "a stale hold message");
+                let poison = now.is_some_and(|row| is_poison(&row));
+                return Claiming::Over(if poison { End::Bury } else { End::Delete });
             }
         };
         if let Some(Verdict { status, failure }) = row.verdict.clone() {
@@ -204,26 +205,20 @@ impl Caller {
                 field: None,
             }
         };
+        // When the third worker was lost in an earlier pass, the message of that pass becomes the dead letter; when it was
+        // lost under this very message, this one does.
+        let bury = failure.kind == lifecycle::POISON && receives > 1;
         let attempted = Attempted { row: &row, claim: &claim, calls: Calls::default(), latency: None };
-        Claiming::Over(self.end(attempted, Status::Failed, failure).await)
+        Claiming::Over(match self.end(attempted, Status::Failed, failure).await {
+            End::Delete if bury => End::Bury,
+            end => end,
+        })
     }
 
     /// What was decided meanwhile about a request that is about to be called again.
     async fn verdict(&self, row: &Row) -> Option<Verdict> {
         let get = || self.ledger.get(&row.request.id);
         retry::until_done(|e| self.context.recorder.port_failed(e), get).await?.verdict
-    }
-
-    /// Ends what was decided without a call.
-    async fn announce(&self, message: &HoldMessage) -> End {
-        match self.claim(message).await {
-            // Decided no more: whoever looks after it next sends it on its usual way.
-            Claiming::Got(current) => {
-                let now = self.context.clock.now();
-                self.defer(&current, Calls::default(), now, "it was not decided after all".to_owned()).await
-            }
-            Claiming::Over(end) => end,
-        }
     }
 
     async fn call(&self, current: &Claimed) -> Result<Answer, CallError> {
@@ -280,10 +275,10 @@ impl Caller {
     }
 
     /// The deadline passed before a call was started.
-    async fn expire(&self, message: &HoldMessage, claimed: Option<Box<Claimed>>, calls: Calls) -> End {
+    async fn expire(&self, message: &HoldMessage, receives: u32, claimed: Option<Box<Claimed>>, calls: Calls) -> End {
         let current = match claimed {
             Some(current) => current,
-            None => match self.claim(message).await {
+            None => match self.claim(message, receives).await {
                 Claiming::Got(current) => current,
                 Claiming::Over(end) => return end,
             },
@@ -296,7 +291,11 @@ impl Caller {
     async fn defer(&self, current: &Claimed, calls: Calls, not_before: Timestamp, why: String) -> End {
         let now = self.context.clock.now();
         let transition = lifecycle::defer(&current.row, &current.claim, calls, not_before, why, now);
-        self.context.recorder.apply(transition).await;
+        if let Applied::Done(row) = self.context.recorder.apply(transition).await
+            && row.verdict.is_some()
+        {
+            self.context.recorder.apply(lifecycle::set_aside(&row, now)).await;
+        }
         End::Delete
     }
 
@@ -323,6 +322,14 @@ impl Caller {
                 self.defer(current, calls, now, "its worker was stopped between two attempts".to_owned()).await
             }
         }
+    }
+}
+
+/// Whether a request was given up as poison, or will be by its next claim.
+fn is_poison(row: &Row) -> bool {
+    match &row.outcome {
+        Some(outcome) => outcome.error.as_ref().is_some_and(|error| error.kind == lifecycle::POISON),
+        None => row.status != Status::Running && row.claims >= lifecycle::MAX_LOST_CLAIMS,
     }
 }
 

@@ -39,7 +39,7 @@ const LOG_SIGMAS: f64 = 2.5;
 /// Of the tokens, while both wait, work that is not urgent gets at least this share.
 const SHARE_OF_THE_REST: f64 = 0.1;
 /// Waiters of a lane that is paused for longer than this are sent back to the backlog.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A place in the waiting room: rank, then arrival.
 pub type Place = (String, u64);

@@ -1,9 +1,12 @@
 //! What a lane did and how it stands, for people and dashboards.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
+
+use super::lane::PATIENCE;
 
 /// What a lane did since the process started.
 #[derive(Clone, Copy, Debug, Default)]
@@ -104,4 +107,12 @@ pub struct LaneSnapshot {
 
 fn whole() -> f64 {
     1.0
+}
+
+impl LaneSnapshot {
+    /// Whether it is paused for so long that its gate sends away whoever comes.
+    #[must_use]
+    pub fn paused_for_long(&self) -> bool {
+        self.paused_ms.is_some_and(|ms| Duration::from_millis(ms) > PATIENCE)
+    }
 }

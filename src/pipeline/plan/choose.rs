@@ -1,10 +1,12 @@
 //! Choosing who goes to the hold queue next.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use super::shares::{Class, Head};
 use super::tenants::Allowance;
 use super::{Planner, SWEEP, Term};
+use crate::pipeline::fleet::LaneUse;
 use crate::pipeline::lifecycle;
 use crate::ports::{Applied, Page, PortResult, Work, WorkItem, WorkList};
 use crate::request::{Flow, Lane, Tenant};
@@ -35,16 +37,25 @@ impl Planner {
     pub(super) async fn top_up(&self, term: &mut Term) -> PortResult<()> {
         let capacity = self.capacity();
         let listed = self.ledger.list(&WorkList::Held, Page::first(capacity + SWEEP)).await?;
+        for item in &listed {
+            self.reserve(&mut term.money, item);
+        }
         term.held.observe(listed, self.ledger.list_lag());
+        let mut uses = self.context.fleet.lane_uses();
+        for own in self.context.gate.snapshots() {
+            uses.entry(own.lane.clone()).or_default().paused |= own.paused_for_long();
+        }
         let waits = |lane: &Lane| term.lines.heads().any(|(flow, _)| flow.lane == *lane);
-        term.shares.observe(|id| term.held.contains(id), &self.context.fleet.in_flight(), waits);
+        term.shares.observe(|id| term.held.contains(id), &uses, waits);
+        term.money.observe(|id| term.held.contains(id), self.context.clock.now());
         if term.held.len() >= capacity {
             return Ok(());
         }
         term.lines.discover(&*self.ledger, self.context.clock.now()).await?;
         loop {
             term.lines.read(&*self.ledger, |id| term.held.contains(id)).await?;
-            let chosen = self.choose(term, capacity);
+            self.keep_budgets(term).await?;
+            let chosen = self.choose(term, capacity, &uses);
             if chosen.is_empty() {
                 return Ok(());
             }
@@ -53,9 +64,9 @@ impl Planner {
     }
 
     /// Chooses until nobody is left who may go. Some places are kept for urgent requests, and some from them.
-    fn choose(&self, term: &mut Term, capacity: usize) -> Vec<Chosen> {
+    fn choose(&self, term: &mut Term, capacity: usize, uses: &HashMap<String, LaneUse>) -> Vec<Chosen> {
         let kept = (capacity / 10).max(1);
-        let mut open = self.open(term, capacity);
+        let mut open = self.open(term, capacity, uses);
         let shared_wait = open.iter().flat_map(|lane| &lane.flows).any(|flow| !flow.urgent);
         let mut chosen = Vec::new();
         loop {
@@ -96,12 +107,9 @@ impl Planner {
             };
             term.rates.take(&flow.tenant, &allowance);
             term.held.add(&item, class == Class::Urgent);
-            if !may_go(term, &flow.tenant, &allowance) {
-                for lane in &mut open {
-                    lane.next = None;
-                }
-            }
-            if free - 1 == kept {
+            self.reserve(&mut term.money, &item);
+            let changed = !may_go(term, &flow.tenant, &allowance) || !term.money.budgets.is_empty();
+            if changed || free - 1 == kept {
                 for lane in &mut open {
                     lane.next = None;
                 }
@@ -110,7 +118,8 @@ impl Planner {
         }
     }
 
-    fn open(&self, term: &Term, capacity: usize) -> Vec<Open> {
+    /// The lanes that anybody may go to. At the gate of one that is paused for long they would only be sent back.
+    fn open(&self, term: &Term, capacity: usize, uses: &HashMap<String, LaneUse>) -> Vec<Open> {
         let mut by_lane: HashMap<Lane, Vec<Flow>> = HashMap::new();
         for (flow, _) in term.lines.heads() {
             by_lane.entry(flow.lane.clone()).or_default().push(flow.clone());
@@ -118,6 +127,7 @@ impl Planner {
         let several = by_lane.keys().chain(term.held.lanes()).collect::<HashSet<_>>().len() > 1;
         by_lane
             .into_iter()
+            .filter(|(lane, _)| uses.get(lane.as_str()).is_none_or(|lane| !lane.paused))
             .map(|(lane, flows)| Open {
                 held: term.held.of_lane(&lane),
                 cap: self.lane_cap(&lane, several, capacity),
@@ -135,7 +145,7 @@ impl Planner {
         for flow in &lane.flows {
             let Some(item) = term.lines.head(flow) else { continue };
             let allowance = self.allowance(&flow.tenant);
-            if !may_go(term, &flow.tenant, &allowance) {
+            if !may_go(term, &flow.tenant, &allowance) || !self.can_be_paid(&term.money, item) {
                 continue;
             }
             let head = Head { item, weight: allowance.weight };
@@ -195,7 +205,7 @@ impl Planner {
     }
 
     /// What a request takes of its lane, in seconds: of the tokens a minute or of the requests a minute, whatever is more.
-    fn seconds(&self, item: &WorkItem) -> f64 {
+    pub(super) fn seconds(&self, item: &WorkItem) -> f64 {
         let quota = self.context.catalog.admitted(&item.flow.lane.model()).quota;
         let tokens = (item.estimate.input_tokens + item.estimate.max_output_tokens) as f64;
         let by_tokens = tokens / quota.tokens_per_minute.max(1.0);
@@ -203,11 +213,14 @@ impl Planner {
         60.0 * by_tokens.max(by_requests)
     }
 
+    pub(super) fn average_call(&self) -> Duration {
+        self.context.tally.average_call().unwrap_or(self.settings.average_duration)
+    }
+
     /// What a lane can start within the window; with several lanes never all there is.
     fn lane_cap(&self, lane: &Lane, several: bool, capacity: usize) -> usize {
         let quota = self.context.catalog.admitted(&lane.model()).quota;
-        let average =
-            self.context.tally.average_call().unwrap_or(self.settings.average_duration).as_secs_f64().max(0.01);
+        let average = self.average_call().as_secs_f64().max(0.01);
         let by_concurrency = f64::from(self.settings.max_concurrent) * 60.0 / average;
         let per_minute = quota.requests_per_minute.map_or(by_concurrency, |rpm| rpm.min(by_concurrency));
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]

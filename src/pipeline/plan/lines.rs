@@ -8,7 +8,6 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-
 use tokio::time::Instant;
 
 use crate::clock::Timestamp;
@@ -32,8 +31,8 @@ const READS: usize = 16;
 #[derive(Debug, Default)]
 pub struct Lines {
     fronts: HashMap<Flow, Front>,
-    /// Wall time of the last look at which flows there are.
-    looked: Option<Timestamp>,
+    /// The last look at which flows there are, by both clocks.
+    looked: Option<(Timestamp, Instant)>,
     looked_at_all: Option<Instant>,
 }
 
@@ -48,14 +47,18 @@ struct Front {
 }
 
 impl Lines {
-    /// Learns which flows something has entered since the last look; all there are at the first, and again once a minute.
+    /// Learns which flows something has entered since the last look; all there are at the first, and again once a minute. Where
+    /// lists lag behind, it looks no more often than that: those reads cost money.
     pub async fn discover(&mut self, ledger: &dyn Ledger, now: Timestamp) -> PortResult<()> {
+        if self.looked.is_some_and(|(_, looked)| looked.elapsed() < ledger.list_lag()) {
+            return Ok(());
+        }
         let all = self.looked_at_all.is_none_or(|looked| looked.elapsed() >= ALL_AGAIN);
-        let since = self.looked.filter(|_| !all).map(|looked| looked - FLOW_LAG);
+        let since = self.looked.filter(|_| !all).map(|(looked, _)| looked - FLOW_LAG);
         for flow in ledger.flows(since).await? {
             self.fronts.entry(flow).or_default().stale = true;
         }
-        self.looked = Some(now);
+        self.looked = Some((now, Instant::now()));
         if all {
             self.looked_at_all = Some(Instant::now());
         }
@@ -94,6 +97,11 @@ impl Lines {
     /// The flows with the first request of each.
     pub fn heads(&self) -> impl Iterator<Item = (&Flow, &WorkItem)> {
         self.fronts.iter().filter_map(|(flow, front)| Some((flow, front.items.front()?)))
+    }
+
+    /// The flows with all that is known of each, in rank order.
+    pub fn known(&self) -> impl Iterator<Item = (&Flow, &VecDeque<WorkItem>)> {
+        self.fronts.iter().map(|(flow, front)| (flow, &front.items))
     }
 
     /// The first request of a flow.

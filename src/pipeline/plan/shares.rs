@@ -13,6 +13,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crate::pipeline::fleet::LaneUse;
 use crate::ports::WorkItem;
 use crate::request::{Lane, RequestId, Tenant};
 
@@ -73,11 +74,11 @@ pub enum Class {
 
 impl Shares {
     /// Forgets what has ended and moves the lanes' virtual times on to what is being called now: of what was chosen, the
-    /// urgent ones and then the earliest, `in_flight` together. `waits` tells whether anything waits for a lane.
+    /// urgent ones and then the earliest, as many as are in flight. `waits` tells whether anything waits for a lane.
     pub fn observe(
         &mut self,
         held: impl Fn(&RequestId) -> bool,
-        in_flight: &HashMap<String, u32>,
+        uses: &HashMap<String, LaneUse>,
         waits: impl Fn(&Lane) -> bool,
     ) {
         for (lane, clock) in &mut self.lanes {
@@ -98,7 +99,7 @@ impl Shares {
             }
             let mut starts: Vec<f64> = clock.held.values().map(|tag| tag.start).collect();
             starts.sort_by(f64::total_cmp);
-            let called = in_flight.get(lane.as_str()).copied().unwrap_or(0) as usize;
+            let called = uses.get(lane.as_str()).map_or(0, |lane| lane.in_flight) as usize;
             let called = called.saturating_sub(clock.urgent.len());
             // Where the hold queue ran empty, the last start counts and not the last end: who waits must not lose what it is behind.
             clock.now = starts.get(called).or(starts.last()).map_or(ended, |start| start.max(clock.now));

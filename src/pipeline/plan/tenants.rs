@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::config::{Config, TenantSettings};
 use crate::request::Tenant;
 
 /// What one tenant may have.
@@ -15,7 +16,7 @@ pub struct Allowance {
     /// Requests of it that may be in the hold queue or called at the same time.
     pub max_in_flight: Option<u32>,
     /// Requests of it that may be started a minute.
-    pub requests_per_minute: Option<u32>,
+    pub requests_per_minute: Option<f64>,
 }
 
 impl Default for Allowance {
@@ -24,8 +25,23 @@ impl Default for Allowance {
     }
 }
 
+impl Allowance {
+    /// That of a tenant, as configured.
+    #[must_use]
+    pub fn of(config: &Config, tenant: &Tenant) -> Self {
+        let TenantSettings { weight, max_in_flight, requests_per_minute, .. } = config.tenant(tenant);
+        Self { weight, max_in_flight, requests_per_minute }
+    }
+}
+
 /// The tenants that are not like the others.
 pub type Allowances = HashMap<Tenant, Allowance>;
+
+/// All that are configured.
+#[must_use]
+pub fn allowances(config: &Config) -> Allowances {
+    config.tenants.keys().map(|tenant| (tenant.clone(), Allowance::of(config, tenant))).collect()
+}
 
 /// Spaces the requests of tenants whose rate is limited: one every 60 ÷ limit seconds, with a tenth of a minute's in reserve.
 #[derive(Debug, Default)]
@@ -54,7 +70,7 @@ impl Rates {
 }
 
 /// The time between two, and the time that a full reserve lasts.
-fn spacing(per_minute: u32) -> (Duration, Duration) {
-    let gap = Duration::from_mins(1) / per_minute.max(1);
-    (gap, gap * (per_minute / 10).max(1))
+fn spacing(per_minute: f64) -> (Duration, Duration) {
+    let gap = Duration::from_secs_f64(60.0 / per_minute);
+    (gap, gap.max(Duration::from_secs(6)))
 }

@@ -7,6 +7,7 @@
 //! | a message of a worker that was killed | SQS delivers it again | the visibility timeout |
 //! | a message received three times in vain | the dead-letter queue has grown | 2 s more |
 //! | a deferral that is over | its place in the list of deferrals | a round |
+//! | a decided row whose end was not written | its place in the list of the decided | a takeover |
 //! | a final row whose result was not sent | its message, delivered again, or found dead | as above |
 
 use std::time::Duration;
@@ -19,12 +20,14 @@ use crate::pipeline::alerter::{After, News};
 use crate::pipeline::hold::HoldMessage;
 use crate::pipeline::lifecycle;
 use crate::ports::{Applied, Page, PortResult, Severity, Work, WorkList};
-use crate::request::{Row, Status, Verdict};
+use crate::request::{Row, Status};
 
 /// Deferrals that end, and overdue rows, looked at per round.
 pub(super) const SWEEP: usize = 500;
 /// How long between looks at the dead-letter queue.
 const DEAD_LETTER_LOOK: Duration = Duration::from_secs(2);
+/// How long between looks when there are no more of them than at the last: one may have been taken away as another came.
+const DEAD_LETTER_PASS: Duration = Duration::from_mins(1);
 /// Dead letters looked at in one pass.
 const DEAD_LETTERS: usize = 1_000;
 /// A running call whose worker is alive is looked at again after this.
@@ -76,17 +79,21 @@ impl Planner {
 
     /// SQS moved messages to the dead-letter queue after three receives. Their requests go back into line under a new
     /// ticket; those that took three workers down are failed by the next claim. Messages of such poison stay in the
-    /// dead-letter queue for people to look at, the others go; a pass is made only when the queue has grown.
+    /// dead-letter queue for people to look at, the others go; a pass is made when the queue has grown, and once a
+    /// minute while there is anything in it.
     pub(super) async fn look_at_dead_letters(&self, term: &mut Term) -> PortResult<()> {
         if term.dead_letter_look.is_some_and(|last| last.elapsed() < DEAD_LETTER_LOOK) {
             return Ok(());
         }
         term.dead_letter_look = Some(Instant::now());
         let visible = self.dead.depth().await?.visible;
-        if visible <= term.dead_letters {
+        let lately = term.dead_letter_pass.is_some_and(|last| last.elapsed() < DEAD_LETTER_PASS);
+        if visible == 0 || (visible <= term.dead_letters && lately) {
             term.dead_letters = visible;
             return Ok(());
         }
+        let grown = visible > term.dead_letters;
+        term.dead_letter_pass = Some(Instant::now());
         let (mut kept, mut settled) = (Vec::new(), Vec::new());
         while kept.len() + settled.len() < DEAD_LETTERS {
             let deliveries = self.dead.receive(10, Duration::ZERO).await?;
@@ -98,11 +105,12 @@ impl Planner {
                 if poison { kept.push(delivery.receipt) } else { settled.push(delivery.receipt) }
             }
         }
-        term.dead_letters = kept.len() as u64;
+        // Beyond what one pass looks at, all there were count as known.
+        term.dead_letters = if kept.len() + settled.len() < DEAD_LETTERS { kept.len() as u64 } else { visible };
         if !settled.is_empty() {
             first_error(self.dead.delete(settled).await)?;
         }
-        if !kept.is_empty() {
+        if !kept.is_empty() && grown {
             self.context.recorder.alerter().tell(News {
                 key: "dead-letters".to_owned(),
                 severity: Severity::Critical,
@@ -111,11 +119,14 @@ impl Planner {
                 body: format!(
                     "{} holds {} message(s) that no worker could bring to an end; their requests are FAILED with the reason.\n\
                      Likely causes: a request that exhausts the worker's memory, a worker that is killed again and again.\n\
-                     Look: smoother status <request id>, and the worker's log around the time it stopped.",
+                     Look: smoother dlq list, smoother dlq show <request id>, and the worker's log around the time it stopped.\n\
+                     To try again: smoother dlq redrive <request id>.",
                     self.dead.name(),
                     kept.len()
                 ),
             });
+        }
+        if !kept.is_empty() {
             first_error(self.dead.extend(kept, Duration::ZERO).await)?;
         }
         Ok(())
@@ -143,29 +154,9 @@ impl Planner {
         Ok(poison)
     }
 
-    /// Ends a request without a call: see [`lifecycle::condemn`].
-    pub(super) async fn condemn(&self, row: &Row, verdict: Verdict, why: String) {
-        let now = self.context.clock.now();
-        let Some(transition) = lifecycle::condemn(row, verdict, why, now) else { return };
-        if let Applied::Done(row) = self.context.recorder.apply(transition).await
-            && row.status == Status::Queued
-        {
-            self.look_after(&row, "it was decided without a call", now).await;
-        }
-    }
-
-    /// Moves a held row on: what is decided goes to a worker that writes its end, a call that still runs is left alone for a while, anything else goes back into line. The
+    /// Moves a held row on: a call that still runs is left alone for a while, anything else goes back into line. The
     /// claim that follows decides whether it is tried again or has taken too many workers down.
     async fn look_after(&self, row: &Row, why: &str, now: Timestamp) {
-        if row.status == Status::Queued && row.verdict.is_some() {
-            let overdue = now + self.settings.overdue_after;
-            let id = row.request.id.clone();
-            let reissued = lifecycle::reissue(id, &lifecycle::token(), overdue, now);
-            if let Applied::Done(row) = self.context.recorder.apply(reissued).await {
-                self.send(vec![(*row, None)], overdue).await;
-            }
-            return;
-        }
         let alive = row.worker.as_deref().is_some_and(|worker| self.context.fleet.is_alive(worker));
         let transition = match row.status {
             Status::Running if alive => lifecycle::extend(row, STILL_RUNNING, now),

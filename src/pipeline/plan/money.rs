@@ -1,0 +1,155 @@
+//! Budgets: what nobody can pay for waits, is refused, or goes to the cheaper model.
+//!
+//! Enforced where it is decided who goes next, by what was spent and what is under way: its estimated cost, then the settled
+//! one. What is refused ends as FAILED, and what goes to a cheaper model moves to that model's line at its old rank.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Planner, SWEEP, Term};
+use crate::clock::Timestamp;
+use crate::models::{estimated_cost, expected_output};
+use crate::pipeline::alerter::{After, News};
+use crate::pipeline::lifecycle;
+use crate::pipeline::spend::{Ask, Budgets, Reserved, Verdict, Which};
+use crate::ports::{PortResult, Severity, WorkItem};
+use crate::request::{self, Flow, Lane, Request, RequestId, Status};
+
+/// How often what was spent is read.
+const READ: Duration = Duration::from_secs(2);
+
+/// What the planner knows of money.
+#[derive(Default)]
+pub struct Money {
+    pub budgets: Budgets,
+    reserved: Reserved,
+    read: Option<Instant>,
+    /// Requests for which no cheaper model may stand in.
+    as_asked: HashSet<RequestId>,
+    /// Budgets that on-call knows to be used up, until when.
+    told: HashSet<(Which, Timestamp)>,
+}
+
+impl Money {
+    pub fn new(budgets: Budgets) -> Self {
+        Self { budgets, ..Self::default() }
+    }
+
+    /// Counts what is under way: all that is `held`, and for a while what has left.
+    pub fn observe(&mut self, held: impl Fn(&RequestId) -> bool, now: Timestamp) {
+        let gone: Vec<RequestId> = self.reserved.ids().filter(|id| !held(id)).cloned().collect();
+        for id in gone {
+            self.reserved.remove(&id, now);
+        }
+        self.reserved.settle(now);
+    }
+}
+
+impl Planner {
+    /// Counts the cost of a request that goes.
+    pub(super) fn reserve(&self, money: &mut Money, item: &WorkItem) {
+        if !money.budgets.is_empty() && !money.reserved.contains(&item.id) {
+            let usd = self.usd(&item.flow.lane, item).unwrap_or(0.0);
+            money.reserved.add(item.id.clone(), item.flow.tenant.clone(), usd);
+        }
+    }
+
+    /// Whether there is money for a request.
+    pub(super) fn can_be_paid(&self, money: &Money, item: &WorkItem) -> bool {
+        money.budgets.is_empty() || self.judge(money, item) == Verdict::Go
+    }
+
+    /// Refuses, and sends to cheaper models, what is first in its line and must not go as it is.
+    pub(super) async fn keep_budgets(&self, term: &mut Term) -> PortResult<()> {
+        if term.money.budgets.is_empty() {
+            return Ok(());
+        }
+        if term.money.read.is_none_or(|read| read.elapsed() >= READ) {
+            term.money.budgets.refresh(&*self.registers).await?;
+            term.money.read = Some(Instant::now());
+        }
+        for _ in 0..SWEEP {
+            let judged = term.lines.heads().map(|(flow, item)| (flow, self.judge(&term.money, item)));
+            let waiting = |verdict: &Verdict| matches!(verdict, Verdict::Wait { .. });
+            let judged: Vec<(Flow, Verdict)> =
+                judged.filter(|(_, verdict)| *verdict != Verdict::Go).map(|(f, v)| (f.clone(), v)).collect();
+            for (flow, verdict) in judged.iter().filter(|(_, verdict)| waiting(verdict)) {
+                // Not for the moment only, until estimates have given way to what was settled.
+                let settled = term.lines.head(flow).map(|item| self.judge_by(&term.money, item, &Reserved::default()));
+                if let (Verdict::Wait { until, which }, Some(Verdict::Wait { .. })) = (verdict, settled) {
+                    self.tell_used_up(&mut term.money, flow, which, *until);
+                }
+            }
+            let Some((flow, verdict)) = judged.into_iter().find(|(_, verdict)| !waiting(verdict)) else { break };
+            let Some(item) = term.lines.pop(&flow) else { break };
+            let Some(row) = self.ledger.get(&item.id).await? else { continue };
+            if let Verdict::Refuse(failure) = verdict {
+                let why = failure.message.clone();
+                self.condemn(&row, request::Verdict { status: Status::Failed, failure }, why).await;
+                continue;
+            }
+            let Some(request) = self.cheaper(&row.request) else {
+                term.money.as_asked.insert(item.id);
+                term.lines.recheck(&flow);
+                break;
+            };
+            let why = format!("goes to {} to keep a budget", request.model_id);
+            if let Some(change) = lifecycle::change(&row, request, why, self.context.clock.now()) {
+                self.context.recorder.apply(change).await;
+            }
+        }
+        Ok(())
+    }
+
+    fn judge(&self, money: &Money, item: &WorkItem) -> Verdict {
+        self.judge_by(money, item, &money.reserved)
+    }
+
+    fn judge_by(&self, money: &Money, item: &WorkItem, reserved: &Reserved) -> Verdict {
+        let flow = &item.flow;
+        let may_change = !money.as_asked.contains(&item.id)
+            && self.context.catalog.has_stand_in(&flow.lane.model(), flow.use_case.as_deref());
+        // What the stand-in costs is looked at when it is its turn there.
+        let ask = Ask { tenant: &flow.tenant, usd: self.usd(&flow.lane, item), cheaper: may_change.then_some(0.0) };
+        money.budgets.verdict(&ask, reserved, self.context.clock.now())
+    }
+
+    /// The request as it goes to the cheaper model.
+    fn cheaper(&self, request: &Request) -> Option<Request> {
+        if request.downgraded_from.is_some() {
+            return None;
+        }
+        let model = self.context.catalog.downgrade(request)?;
+        Some(Request {
+            downgraded_from: Some(request.model_id.clone()),
+            lane: request.lane.with_model(&model.quota_id),
+            model_id: model.id,
+            ..request.clone()
+        })
+    }
+
+    fn usd(&self, lane: &Lane, item: &WorkItem) -> Option<f64> {
+        let model = self.context.catalog.admitted(&lane.model());
+        estimated_cost(&model, item.estimate, expected_output(item.estimate, None))
+    }
+
+    fn tell_used_up(&self, money: &mut Money, flow: &Flow, which: &Which, until: Timestamp) {
+        if !money.told.insert((which.clone(), until)) {
+            return;
+        }
+        self.context.recorder.alerter().tell(News {
+            key: format!("budget/{which}"),
+            severity: Severity::Warning,
+            after: After::First,
+            subject: format!("smoother: {which} is used up"),
+            body: format!(
+                "There is no room in {which} for the next request of tenant {}.\n\
+                 Impact: what it covers waits until {until}; what has a deadline before that ends as EXPIRED.\n\
+                 Look: smoother status shows what was spent. To go on: raise the budget in the settings and restart the workers.",
+                flow.tenant
+            ),
+        });
+    }
+}
