@@ -17,6 +17,7 @@ use smoother::local::{self, Local};
 use smoother::request::{RequestId, Status};
 use smoother::simulator::{self, ModelSettings, Settings};
 use tokio::process::{Child, Command};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 const NOVA: &str = "amazon.nova-lite-v1:0";
@@ -28,7 +29,7 @@ const SLOTS: u32 = 30;
 
 #[tokio::main]
 async fn main() {
-    let backlog = std::env::args().filter_map(|arg| arg.parse().ok()).next().unwrap_or(BACKLOG);
+    let backlog = std::env::args().find_map(|arg| arg.parse().ok()).unwrap_or(BACKLOG);
     let dir = tempfile::tempdir().unwrap();
     let local = local::open(dir.path(), local::Settings::default(), Clock::system()).await.unwrap();
     let began = Instant::now();
@@ -51,7 +52,8 @@ async fn main() {
 
     let (at, before) = (Instant::now(), finished(&local).await);
     let process = worker.id().unwrap();
-    let watched = tokio::spawn(most_memory(process, Duration::from_mins(1)));
+    let mut watched = JoinSet::new();
+    watched.spawn(most_memory(process, Duration::from_mins(1)));
     let mut waits = Vec::new();
     for number in 0..URGENT {
         sleep(Duration::from_secs(3)).await;
@@ -62,15 +64,18 @@ async fn main() {
     row("urgent: from `smoother submit` to its call, median", &seconds(waits[waits.len() / 2]));
     row("the same, shortest and longest", &format!("{}, {}", seconds(first), seconds(last)));
     row("`smoother status`, with a worker", &seconds(command(dir.path(), &["status"]).await));
-    row("worker's memory (RSS), most of a minute", &format!("{} MB", watched.await.unwrap() / 1_000));
+    row(
+        "worker's memory (RSS), most of a minute",
+        &format!("{} MB", watched.join_next().await.unwrap().unwrap() / 1_000),
+    );
     let rate = (finished(&local).await - before) as f64 / at.elapsed().as_secs_f64();
     row("answers a second meanwhile", &format!("{rate:.1}"));
 
     let long = dir.path().join("long.jsonl");
     std::fs::write(&long, (0..LINES).map(|n| message(&format!("long-{n}"), "normal")).collect::<String>()).unwrap();
-    let watched = tokio::spawn(most_memory(process, Duration::from_mins(1)));
+    watched.spawn(most_memory(process, Duration::from_mins(1)));
     row("`smoother submit` of 100,000 lines", &seconds(command(dir.path(), &["submit", long.to_str().unwrap()]).await));
-    row("worker's memory while it admits them", &format!("{} MB", watched.await.unwrap() / 1_000));
+    row("worker's memory while it admits them", &format!("{} MB", watched.join_next().await.unwrap().unwrap() / 1_000));
     row("urgent meanwhile", &seconds(urgent(&local, dir.path(), URGENT).await));
     worker.kill().await.unwrap();
     simulator.stop().await;

@@ -12,6 +12,7 @@ use smoother::ports::Ports;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
+use tokio::task::JoinSet;
 
 const REGION: &str = "us-east-1";
 /// Ends the emulator when its input ends, that is, when the test process is gone, however it went.
@@ -28,6 +29,7 @@ pub struct Aws {
     pub counted: Ports,
     pub calls: Calls,
     _keeper: Child,
+    _relay: JoinSet<()>,
 }
 
 impl Aws {
@@ -55,40 +57,42 @@ impl Aws {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         let calls = Calls::default();
-        let relay = relay(port, Arc::clone(&calls)).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let counted = listener.local_addr().unwrap().port();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(relay(listener, port, Arc::clone(&calls)));
         let config = |port| clients::emulator_config(&format!("http://127.0.0.1:{port}"), REGION).unwrap();
         let provisioned = provision::init(&config(port), "backlog", 30).await.unwrap();
         let connect = |port| aws::connect_with(&config(port), &provisioned.settings(REGION), Clock::system()).unwrap();
-        Self { direct: connect(port), counted: connect(relay), calls, _keeper: keeper }
+        Self { direct: connect(port), counted: connect(counted), calls, _keeper: keeper, _relay: tasks }
     }
 }
 
-/// A port that leads to `port` and counts what passes.
-async fn relay(port: u16, calls: Calls) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let own = listener.local_addr().unwrap().port();
-    tokio::spawn(async move {
-        while let Ok((client, _)) = listener.accept().await {
-            let calls = Arc::clone(&calls);
-            tokio::spawn(async move {
-                let (mut from_client, mut to_client) = client.into_split();
-                let server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-                let (mut from_server, mut to_server) = server.into_split();
-                let back = tokio::spawn(async move { copy(&mut from_server, &mut to_client).await });
-                let mut text = Vec::new();
-                let mut bytes = vec![0; 64 * 1024];
-                while let Ok(count @ 1..) = from_client.read(&mut bytes).await {
-                    text.extend_from_slice(&bytes[..count]);
-                    count_targets(&mut text, &calls);
-                    if to_server.write_all(&bytes[..count]).await.is_err() {
-                        break;
-                    }
-                }
-                back.abort();
-            });
+/// Leads whoever comes to `port`, and counts what passes.
+async fn relay(listener: TcpListener, port: u16, calls: Calls) {
+    let mut connections = JoinSet::new();
+    while let Ok((client, _)) = listener.accept().await {
+        connections.spawn(pass(client, port, Arc::clone(&calls)));
+    }
+}
+
+async fn pass(client: TcpStream, port: u16, calls: Calls) {
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = TcpStream::connect(("127.0.0.1", port)).await.unwrap().into_split();
+    let forth = async {
+        let (mut text, mut bytes) = (Vec::new(), vec![0; 64 * 1024]);
+        while let Ok(count @ 1..) = from_client.read(&mut bytes).await {
+            text.extend_from_slice(&bytes[..count]);
+            count_targets(&mut text, &calls);
+            if to_server.write_all(&bytes[..count]).await.is_err() {
+                break;
+            }
         }
-    });
-    own
+    };
+    tokio::select! {
+        () = forth => {}
+        _ = copy(&mut from_server, &mut to_client) => {}
+    }
 }
 
 /// Counts whole target headers in `text` and leaves what may be the beginning of one.

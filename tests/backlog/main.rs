@@ -22,8 +22,7 @@ use smoother::config::{Config, Sources};
 use smoother::local;
 use smoother::models::Catalog;
 use smoother::pipeline::fleet::Role;
-use smoother::pipeline::spend::Limits;
-use smoother::pipeline::{alerter, call, ingest, plan};
+use smoother::pipeline::{alerter, call, ingest, plan, spend};
 use smoother::ports::model::CallError;
 use smoother::ports::{Answer, Call, Model, Ports};
 use smoother::request::Usage;
@@ -31,6 +30,7 @@ use smoother::retry::Policy;
 use smoother::shutdown::Stop;
 use smoother::worker::{Settings, Worker};
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 
 const NOVA: &str = "amazon.nova-lite-v1:0";
 const START: Timestamp = Timestamp(1_795_252_123_456);
@@ -76,9 +76,9 @@ async fn measure(
     read: impl Fn() -> BTreeMap<String, u64>,
 ) -> BTreeMap<String, f64> {
     let mut seeder = Seeder::new(&*direct.payloads, NOVA).await;
-    let began = std::time::SystemTime::now();
+    let began = Clock::system().now();
     seeder.seed(&*direct.ledger, backlog, clock.now()).await;
-    println!("{backlog} put into line in {:.1?}", began.elapsed().unwrap());
+    println!("{backlog} put into line in {:.1?}", Clock::system().now().since(began));
 
     let model = Arc::<Echo>::default();
     let overrides = vec![(format!("models.\"{NOVA}\".tokens_per_minute"), "10000000".to_owned())];
@@ -87,7 +87,8 @@ async fn measure(
     let worker =
         Worker::new(counted, Arc::clone(&model) as _, Arc::new(Catalog::new(&config)), clock.clone(), settings);
     let stop = Stop::default();
-    let running = tokio::spawn(worker.run(stop.clone()));
+    let mut running = JoinSet::new();
+    running.spawn(worker.run(stop.clone()));
     let until = async |goal: u64, seeder: &mut Seeder| {
         let mut seen = model.calls.load(Ordering::Relaxed);
         while seen < goal {
@@ -100,11 +101,11 @@ async fn measure(
         }
     };
     until(BEFORE, &mut seeder).await;
-    let (before, at, called) = (read(), std::time::SystemTime::now(), model.calls.load(Ordering::Relaxed));
+    let (before, at, called) = (read(), Clock::system().now(), model.calls.load(Ordering::Relaxed));
     until(BEFORE + COUNTED, &mut seeder).await;
-    let (after, took, called) = (read(), at.elapsed().unwrap(), model.calls.load(Ordering::Relaxed) - called);
+    let (after, took, called) = (read(), Clock::system().now().since(at), model.calls.load(Ordering::Relaxed) - called);
     stop.intake.cancel();
-    running.await.unwrap();
+    running.join_next().await.unwrap().unwrap();
     println!("{backlog} in line: {called} called in {took:.1?} of real time");
     let per_request = |(name, count): (String, u64)| {
         let count = count - before.get(&name).copied().unwrap_or(0);
@@ -121,8 +122,8 @@ fn settings(config: &Config) -> Settings {
         input_pollers: 1,
         drain_grace: seconds(25),
         inline_limit: 200_000,
+        budgets: spend::Limits::default(),
         until_idle: false,
-        budgets: Limits::default(),
         alerts: alerter::Settings { threshold: 5, period: seconds(60), cooldown: seconds(300) },
         ingest: ingest::Settings {
             region: "us-east-1".to_owned(),
@@ -140,7 +141,7 @@ fn settings(config: &Config) -> Settings {
             interval: seconds(1),
             overdue_after: seconds(900),
             tenants: plan::Allowances::default(),
-            budgets: Limits::default(),
+            budgets: spend::Limits::default(),
         },
         call: call::Settings {
             worker: "w".to_owned(),

@@ -129,7 +129,7 @@ pub fn slack(trace: &[Planned], fates: &[Fate], weights: &[(&str, f64)], horizon
 /// The least Jain index over the hours of what the tenants were served by weight, of those that had something waiting
 /// all the hour; `None` when there was no hour with two of them.
 pub fn least_jain(trace: &[Planned], fates: &[Fate], weights: &[(&str, f64)], horizon: Duration) -> Option<f64> {
-    let hour = Duration::from_secs(3_600);
+    let hour = Duration::from_hours(1);
     let hours = horizon.as_secs() / 3_600;
     let tenants: BTreeSet<&str> = trace.iter().map(|planned| planned.tenant).collect();
     let mut least: Option<f64> = None;

@@ -26,6 +26,7 @@ use std::time::Duration;
 use baseline::Order;
 use figures::{Group, Waits};
 use scenarios::Scenario;
+use smoother::clock::Clock;
 use trace::Planned;
 use world::Fate;
 
@@ -41,10 +42,10 @@ pub struct Run {
 impl Run {
     fn of(scenario: &Scenario, horizon: Duration) -> Self {
         let trace = Arc::new(trace::trace(&scenario.sources, horizon, 1));
-        let began = std::time::SystemTime::now();
+        let began = Clock::system().now();
         let fates = simulate(&trace, horizon, scenario);
         let called = fates.iter().filter(|fate| fate.started.is_some()).count();
-        println!("{}: {called} of {} called, in {:?}", scenario.name, trace.len(), began.elapsed().unwrap());
+        println!("{}: {called} of {} called, in {:?}", scenario.name, trace.len(), Clock::system().now().since(began));
         let simple = |order| baseline::run(&trace, horizon, order, scenario.outage);
         let (fifo, strict) = (simple(Order::Fifo), simple(Order::Strict));
         Self { trace, horizon, fates, fifo, strict }

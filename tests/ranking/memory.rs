@@ -214,23 +214,25 @@ impl Queue for MemoryQueue {
         }
     }
 
-    async fn send(&self, sent: Vec<Outgoing>) -> Vec<PortResult<()>> {
+    async fn send(&self, outgoing: Vec<Outgoing>) -> Vec<PortResult<()>> {
         let mut messages = self.messages.lock().unwrap();
-        let mut send = |Outgoing { body, attributes }: Outgoing| {
+        let mut enqueue = |Outgoing { body, attributes }: Outgoing| {
             messages.next += 1;
             let receipt = messages.next.to_string();
             let message_id = receipt.clone();
             messages.waiting.push_back(Delivery { message_id, receipt, body, attributes, receive_count: 1 });
             Ok(())
         };
-        let results = sent.into_iter().map(&mut send).collect();
+        let results = outgoing.into_iter().map(&mut enqueue).collect();
         self.arrived.notify_one();
         results
     }
 
     async fn delete(&self, receipts: Vec<String>) -> Vec<PortResult<()>> {
         let mut messages = self.messages.lock().unwrap();
-        receipts.iter().for_each(|receipt| _ = messages.taken.remove(receipt));
+        for receipt in &receipts {
+            messages.taken.remove(receipt);
+        }
         receipts.iter().map(|_| Ok(())).collect()
     }
 

@@ -135,7 +135,8 @@ pub fn all(horizon: Duration) -> Vec<Scenario> {
                 kept(run, scenario);
                 share_kept(run, scenario, 0.0);
                 let high = run.wait("flood", "high");
-                assert!(high.max.seconds < 3.0 * held_s() && !high.max.open, "{high:?}");
+                // Not the longest: when the backlog is nearly a day old, it goes before what comes now, as it should.
+                assert!(high.p99.seconds < held_s() && !high.p99.open, "{high:?}");
             },
         ),
     ]

@@ -98,9 +98,8 @@ fn arrivals(arrives: Arrives, horizon: f64, dice: &mut fastrand::Rng) -> Vec<f64
             })
             .collect()
         }
-        Arrives::Bursts(count, every) => (1..)
+        Arrives::Bursts(count, every) => (1..=(horizon / every as f64) as u64)
             .map(|n| (n * every) as f64)
-            .take_while(|at| *at < horizon)
             .flat_map(|at| (0..count).map(move |n| at + n as f64 / count as f64))
             .collect(),
     }

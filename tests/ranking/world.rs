@@ -11,8 +11,7 @@ use smoother::config::{Config, Sources};
 use smoother::models::Catalog;
 use smoother::pipeline::fleet::Role;
 use smoother::pipeline::rank::Ranker;
-use smoother::pipeline::spend::Limits;
-use smoother::pipeline::{alerter, call, ingest, lifecycle, plan};
+use smoother::pipeline::{alerter, call, ingest, lifecycle, plan, spend};
 use smoother::ports::model::{CallError, CallErrorClass};
 use smoother::ports::{Answer, Call, Inserted, Ledger, Model};
 use smoother::request::{
@@ -21,6 +20,7 @@ use smoother::request::{
 use smoother::retry::Policy;
 use smoother::shutdown::Stop;
 use smoother::worker::{Settings, Worker};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::memory::Memory;
@@ -97,11 +97,12 @@ pub async fn run(
     let catalog = Arc::new(Catalog::new(&config));
     let worker = Worker::new(memory.ports.clone(), Arc::new(bedrock), catalog, clock.clone(), settings);
     let stop = Stop::default();
-    let running = tokio::spawn(worker.run(stop.clone()));
+    let mut running = JoinSet::new();
+    running.spawn(worker.run(stop.clone()));
     feed(&*memory.ports.ledger, trace, horizon, &clock).await;
     stop.intake.cancel();
     stop.abandon.cancel();
-    running.await.unwrap();
+    running.join_next().await.unwrap().unwrap();
 
     let mut fates = fates.lock().unwrap().clone();
     for report in memory.reports.lock().unwrap().iter() {
@@ -156,8 +157,8 @@ fn settings(config: &Config, tenants: plan::Allowances) -> Settings {
         input_pollers: 1,
         drain_grace: seconds(25),
         inline_limit: 200_000,
+        budgets: spend::Limits::default(),
         until_idle: false,
-        budgets: Limits::default(),
         alerts: alerter::Settings { threshold: 5, period: seconds(60), cooldown: seconds(300) },
         ingest: ingest::Settings {
             region: "us-east-1".to_owned(),
@@ -175,7 +176,7 @@ fn settings(config: &Config, tenants: plan::Allowances) -> Settings {
             interval: seconds(1),
             overdue_after: seconds(900),
             tenants,
-            budgets: Limits::default(),
+            budgets: spend::Limits::default(),
         },
         call: call::Settings {
             worker: "w".to_owned(),

@@ -87,7 +87,9 @@ const NOW: Timestamp = Timestamp(1_795_252_123_456);
 async fn a_front_goes_on_behind_what_a_lagging_list_still_shows() {
     let (lists, mut lines, flow) = (Lists::default(), Lines::default(), flow(false));
     let count = u32::try_from(2 * LONGEST + 10).unwrap();
-    (0..count).for_each(|rank| lists.enters(&flow, rank, NOW));
+    for rank in 0..count {
+        lists.enters(&flow, rank, NOW);
+    }
     lines.discover(&lists, NOW).await.unwrap();
     let mut held = HashSet::new();
     for _ in 0..3 {

@@ -340,13 +340,17 @@ proptest! {
         let mut bench = Bench::new(&weights, places);
         // The last one comes later than the others.
         for (tenant, costs) in costs.iter().enumerate().take(tenants - 1) {
-            costs.iter().for_each(|seconds| { bench.arrives(tenant, Priority::NORMAL, *seconds); });
+            for seconds in costs {
+                bench.arrives(tenant, Priority::NORMAL, *seconds);
+            }
         }
         let (mut served, mut range) = (vec![0.0; tenants], BTreeMap::new());
         let waits = |bench: &Bench, tenant| bench.waits(tenant) || bench.held.iter().any(|(_, _, of)| *of == tenant);
         for step in 0.. {
             if step == late {
-                costs[tenants - 1].iter().for_each(|s| { bench.arrives(tenants - 1, Priority::NORMAL, *s); });
+                for seconds in &costs[tenants - 1] {
+                    bench.arrives(tenants - 1, Priority::NORMAL, *seconds);
+                }
             }
             let mut note = |bench: &Bench, served: &[f64]| {
                 for (i, j) in (0..tenants).flat_map(|i| (0..i).map(move |j| (i, j))) {
