@@ -6,6 +6,8 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use smoother::aws::{self, clients, provision};
 use smoother::clock::Clock;
 use smoother::ports::Ports;
@@ -28,6 +30,8 @@ pub struct Aws {
     pub direct: Ports,
     pub counted: Ports,
     pub calls: Calls,
+    dynamodb: Client,
+    table: String,
     _keeper: Child,
     _relay: JoinSet<()>,
 }
@@ -64,7 +68,52 @@ impl Aws {
         let config = |port| clients::emulator_config(&format!("http://127.0.0.1:{port}"), REGION).unwrap();
         let provisioned = provision::init(&config(port), "backlog", 30).await.unwrap();
         let connect = |port| aws::connect_with(&config(port), &provisioned.settings(REGION), Clock::system()).unwrap();
-        Self { direct: connect(port), counted: connect(counted), calls, _keeper: keeper, _relay: tasks }
+        let dynamodb = clients::Clients::new(&config(port)).dynamodb;
+        let table = provisioned.settings(REGION).requests_table.clone();
+        Self {
+            direct: connect(port),
+            counted: connect(counted),
+            calls,
+            dynamodb,
+            table,
+            _keeper: keeper,
+            _relay: tasks,
+        }
+    }
+}
+
+impl Aws {
+    /// Puts `count` copies of the row `id`, which stands in line, into line behind it: item by item as that one is, in batches as
+    /// big as DynamoDB takes them. Through the port they would be inserted one by one, which takes the emulator too long.
+    pub async fn copy(&self, id: &str, count: usize) {
+        let table = &self.table;
+        let key = AttributeValue::S(id.to_owned());
+        let row = self.dynamodb.get_item().table_name(table).key("request_id", key).send().await.unwrap().item.unwrap();
+        let text = |name: &str| row[name].as_s().unwrap().clone();
+        let (list, sort, request) = (text("work_list"), text("work_sort"), text("request"));
+        let (list, rank) = (list.rsplit_once('#').unwrap().0, sort.split_once('\t').unwrap().0);
+        let copies: Vec<WriteRequest> = (0..count)
+            .map(|n| {
+                let id = format!("{id}-{n:06}");
+                let rank = format!("{}{n:08}", &rank[..rank.len() - 8]);
+                let request = request.replace(&text("request_id"), &id);
+                let mut copy = row.clone();
+                for (name, value) in [
+                    ("request_id", id.clone()),
+                    ("work_list", format!("{list}#{}", n % 4)),
+                    ("work_sort", format!("{rank}\t{id}")),
+                    ("rank", rank),
+                    ("request", request),
+                ] {
+                    copy.insert(name.to_owned(), AttributeValue::S(value));
+                }
+                WriteRequest::builder().put_request(PutRequest::builder().set_item(Some(copy)).build().unwrap()).build()
+            })
+            .collect();
+        for batch in copies.chunks(25) {
+            let answer = self.dynamodb.batch_write_item().request_items(table, batch.to_vec()).send().await.unwrap();
+            assert!(answer.unprocessed_items.is_none_or(|left| left.is_empty()));
+        }
     }
 }
 

@@ -118,7 +118,8 @@ impl Planner {
         }
     }
 
-    /// The lanes that anybody may go to. At the gate of one that is paused for long they would only be sent back, and what operators have paused is not open.
+    /// The lanes that anybody may go to, with the flows that operators have not paused. At the gate of a lane that is paused
+    /// for long they would only be sent back.
     fn open(&self, term: &Term, capacity: usize, uses: &HashMap<String, LaneUse>) -> Vec<Open> {
         let mut by_lane: HashMap<Lane, Vec<Flow>> = HashMap::new();
         let now = self.context.clock.now();
