@@ -166,3 +166,42 @@ async fn pauses_made_at_the_same_time_are_all_there() {
     assert!(switch("bob").resume(&scope(1), None).await.unwrap().is_some());
     assert_eq!(pauses().await.len(), 4);
 }
+
+/// The messages of what was paused or taken back stay with the workers that received them, and must not stand in the way of
+/// what may go: at one start a second they would for minutes.
+#[tokio::test(start_paused = true)]
+async fn what_was_taken_out_of_the_hold_queue_delays_nobody() {
+    let rig = Rig::new().await;
+    let slow = |mut message: Value| {
+        message["model_id"] = json!(MICRO);
+        message
+    };
+    let flood: Vec<Value> = (0..100).map(|n| slow(of("acme", &format!("acme-{n}")))).collect();
+    rig.send(&flood).await;
+    let rate = vec![(format!("models.\"{MICRO}\".requests_per_minute"), "60".to_owned())];
+    let stop = Stop::default();
+    let worker = rig.worker_with("w", rate, |settings| {
+        settings.until_idle = false;
+        settings.plan.queue_depth_threshold = 60;
+        settings.call.queue_depth_threshold = 60;
+    });
+    let operator = async {
+        wait(5).await;
+        let switch = Switch::new(&rig.local.ports, rig.clock.clone(), Operator::named("ann"));
+        switch.pause(Scope::Tenant(Tenant::new("acme").unwrap()), None, None).await.unwrap();
+        wait(2).await;
+        // Others fill the hold queue behind it, and then somebody is in a hurry.
+        let others: Vec<Value> = (0..100).map(|n| slow(of("blue", &format!("blue-{n}")))).collect();
+        rig.send(&others).await;
+        wait(3).await;
+        let mut urgent = slow(of("blue", "urgent"));
+        urgent["priority"] = json!("urgent");
+        rig.send(&[urgent]).await;
+        wait(60).await;
+        stop.intake.cancel();
+    };
+    tokio::join!(worker.run(stop.clone()), operator);
+    let row = rig.row("urgent").await;
+    let waited = row.started_at.unwrap().since(row.request.received_at);
+    assert!(waited < seconds(3), "it waited {waited:?} behind what is paused");
+}

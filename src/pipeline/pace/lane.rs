@@ -290,6 +290,9 @@ impl LaneState {
         let used = match settlement {
             Settlement::NotCalled => {
                 self.counters.not_started();
+                if let Some(spacing) = &mut self.spacing {
+                    spacing.give_back();
+                }
                 0.0
             }
             Settlement::Answered(usage) => {

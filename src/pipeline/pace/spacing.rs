@@ -34,6 +34,9 @@ pub struct Spacing {
     due: f64,
     /// Starts taken ahead of time, to be made up for by those that become due next.
     ahead: f64,
+    /// Starts that led to no call, to be used again; no more than a burst.
+    given_back: u32,
+    burst: u32,
 }
 
 /// Shows the starts that became due so far, each as a second.
@@ -59,7 +62,7 @@ impl Spacing {
             .unwrap_or(Quota::per_second(NonZeroU32::MIN))
             .allow_burst(NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN));
         let limiter = RateLimiter::direct_with_clock(quota, clock.clone());
-        Self { limiter, clock, per_second: 0.0, at: Instant::now(), due: 0.0, ahead: 0.0 }
+        Self { limiter, clock, per_second: 0.0, at: Instant::now(), due: 0.0, ahead: 0.0, given_back: 0, burst }
     }
 
     /// Sets the rate from now on.
@@ -71,12 +74,21 @@ impl Spacing {
     /// Takes a start if one is due, else says when to ask again.
     pub fn try_start(&mut self, now: Instant) -> Result<(), Instant> {
         self.advance(now);
+        if self.given_back > 0 {
+            self.given_back -= 1;
+            return Ok(());
+        }
         self.limiter.check().map_err(|refused| {
             let missing: Nanos = refused.earliest_possible().duration_since(self.clock.now());
             // Never less than a timer's millisecond, and a rate of next to nothing is looked at again within a day.
             let wait = (Duration::from(missing).as_secs_f64() + self.ahead) / self.per_second.max(1e-9);
             now + Duration::from_secs_f64(wait.clamp(0.001, 86_400.0))
         })
+    }
+
+    /// A start that was taken led to no call: another may have it.
+    pub fn give_back(&mut self) {
+        self.given_back = (self.given_back + 1).min(self.burst);
     }
 
     /// Takes a start that is not due, at most a few seconds' worth and two at least.
@@ -131,6 +143,21 @@ mod tests {
         // The two that are due from the beginning, and those of a minute less the two taken ahead.
         let starts = starts(&mut spacing, Duration::from_mins(1)).await;
         assert!((59..=61).contains(&starts), "{starts}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_start_that_led_to_no_call_is_there_for_the_next() {
+        let mut spacing = Spacing::new(60.0);
+        spacing.set_rate(60.0, Instant::now());
+        let mut flushed = 0;
+        while spacing.try_start(Instant::now()).is_ok() && flushed < 1_000 {
+            spacing.give_back();
+            flushed += 1;
+        }
+        assert_eq!(flushed, 1_000, "those that are not called cost no time");
+        // And what is really called is spaced as ever.
+        let starts = starts(&mut spacing, Duration::from_mins(1)).await;
+        assert!((60..=64).contains(&starts), "{starts}");
     }
 
     #[tokio::test(start_paused = true)]
