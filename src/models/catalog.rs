@@ -249,7 +249,8 @@ impl Catalog {
             return refused("UnknownModel", "model_id", message);
         }
         let configured = self.config.models.keys().map(ModelId::as_str);
-        let known = TABLE.keys().copied().chain(configured).filter(|known| self.config.allows_model(known));
+        let known: BTreeSet<&str> =
+            TABLE.keys().copied().chain(configured).filter(|known| self.config.allows_model(known)).collect();
         let hint = match closest(id, known, 3).as_slice() {
             [] => String::new(),
             near => format!("; the nearest known are {}", list(near)),

@@ -95,7 +95,7 @@ impl Aws {
         let copies: Vec<WriteRequest> = (0..count)
             .map(|n| {
                 let id = format!("{id}-{n:06}");
-                let rank = format!("{}{n:08}", &rank[..rank.len() - 8]);
+                let rank = format!("{}{n:08}", rank.get(..rank.len() - 8).unwrap());
                 let request = request.replace(&text("request_id"), &id);
                 let mut copy = row.clone();
                 for (name, value) in [

@@ -16,13 +16,15 @@ const FLOWS: usize = 200;
 pub struct Ahead {
     /// Of its own tenant and lane in the backlog, ranked before it.
     pub own: u64,
+    /// There are more of those than were counted.
+    pub own_more: bool,
     /// Urgent ones of other tenants in the backlog of the lane. None when it is urgent itself: they take turns.
     pub urgent: u64,
     /// Other tenants with requests in the backlog of its lane that take turns with it.
     pub others: BTreeMap<Tenant, Other>,
     /// Its tenant's weight.
     pub weight: f64,
-    /// Some list is longer than was counted.
+    /// There are more urgent ones, or more flows, than were counted.
     pub more: bool,
     /// Of its lane in the hold queue or running, as far as they go before it.
     pub held: u64,
@@ -33,6 +35,8 @@ pub struct Ahead {
 pub struct Other {
     /// Its requests in the backlog, of the same class; at most [`COUNTED`] a list.
     pub requests: u64,
+    /// There are more.
+    pub more: bool,
     /// Its weight.
     pub weight: f64,
 }
@@ -70,15 +74,18 @@ impl Ahead {
         let page = Page::first(COUNTED + 1);
         let page = if own { page.up_to(&request.rank) } else { page };
         let items = ledger.list(&list, page).await?;
-        self.more |= items.len() > COUNTED;
+        let more = items.len() > COUNTED;
         let count = items.iter().take(COUNTED).filter(|item| item.id != request.id).count() as u64;
         if own {
             self.own += count;
+            self.own_more |= more;
         } else if flow.urgent && !urgent {
             self.urgent += count;
+            self.more |= more;
         } else if count > 0 {
-            let other = self.others.entry(flow.tenant.clone()).or_insert(Other { requests: 0, weight });
+            let other = self.others.entry(flow.tenant.clone()).or_insert(Other { requests: 0, more: false, weight });
             other.requests += count;
+            other.more |= more;
         }
         Ok(())
     }
@@ -91,16 +98,21 @@ impl Ahead {
 
     /// How many of the backlog go before it, as tenants take turns by weight.
     pub fn in_backlog(&self) -> u64 {
-        let turns = |other: &Other| {
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "a small count, never negative"
-            )]
-            let turns = (self.own as f64 * other.weight / self.weight).ceil() as u64;
-            turns.min(other.requests)
-        };
-        self.own + self.urgent + self.others.values().map(turns).sum::<u64>()
+        let others = self.others.values().map(|other| self.turns(other).min(other.requests));
+        self.own + self.urgent + others.sum::<u64>()
+    }
+
+    /// Whether there may be more of them than were counted.
+    pub fn at_least(&self) -> bool {
+        let cut = |other: &Other| other.more && self.turns(other) > other.requests;
+        self.own_more || self.more || self.others.values().any(cut)
+    }
+
+    /// The turns that another tenant has, while it has any, before all that is before this request has gone.
+    fn turns(&self, other: &Other) -> u64 {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small count, never negative")]
+        let turns = (self.own as f64 * other.weight / self.weight).ceil() as u64;
+        turns
     }
 }
 

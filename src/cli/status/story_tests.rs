@@ -58,9 +58,9 @@ fn shown(row: &Row, crew: &Crew, ahead: &Ahead) -> String {
 
 #[test]
 fn a_request_in_the_backlog_says_who_goes_first_and_when_it_should_run() {
-    let other = |requests, weight| Other { requests, weight };
+    let other = |requests, weight| Other { requests, more: requests == 1_000, weight };
     let others = [(Tenant::new("b").unwrap(), other(1_000, 2.0)), (Tenant::new("c").unwrap(), other(50, 1.0))].into();
-    let ahead = Ahead { own: 100, urgent: 3, others, weight: 1.0, more: false, held: 50 };
+    let ahead = Ahead { own: 100, urgent: 3, others, weight: 1.0, held: 50, ..Ahead::default() };
     assert_eq!(
         shown(&row(Status::Received), &crew(), &ahead),
         "\
@@ -91,7 +91,7 @@ Where it stands
 #[test]
 fn what_cannot_be_known_is_not_guessed() {
     let more =
-        shown(&row(Status::Received), &crew(), &Ahead { own: 1000, more: true, weight: 1.0, ..Ahead::default() });
+        shown(&row(Status::Received), &crew(), &Ahead { own: 1000, own_more: true, weight: 1.0, ..Ahead::default() });
     assert!(more.contains("behind more than 1,000 requests"), "{more}");
     assert!(more.contains("Should run unknown"), "{more}");
     let nobody = Crew::of(&members()[..1], Some("worker-3".to_owned()), NOW);

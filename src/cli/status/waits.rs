@@ -122,7 +122,7 @@ fn in_line(row: &Row, crew: &Crew, lane: Option<&LaneNow>, ahead: &Ahead, now: T
     if held_back {
         let own = count(ahead.own, "request");
         reasons.push(match ahead.own {
-            _ if ahead.more => format!("in the backlog behind more than {own} of its tenant in its lane"),
+            _ if ahead.own_more => format!("in the backlog behind more than {own} of its tenant in its lane"),
             0 => "in the backlog, first of its tenant in its lane".to_owned(),
             _ => format!("in the backlog behind {own} of its tenant in its lane"),
         });
@@ -149,7 +149,7 @@ fn in_line(row: &Row, crew: &Crew, lane: Option<&LaneNow>, ahead: &Ahead, now: T
     }
     let complete = missing_roles(&mut reasons, crew, held_back);
     let rate = lane.and_then(|lane| lane.starts_per_minute).filter(|rate| *rate > 0.0);
-    let expected_at = match (complete, ahead.more, all, rate) {
+    let expected_at = match (complete, ahead.at_least(), all, rate) {
         (false, ..) | (true, true, ..) => None,
         (true, false, 0, _) => Some(now + paused.unwrap_or_default()),
         (true, false, all, rate) => {
@@ -161,7 +161,7 @@ fn in_line(row: &Row, crew: &Crew, lane: Option<&LaneNow>, ahead: &Ahead, now: T
         ahead: Some(all),
         own_ahead: held_back.then_some(ahead.own),
         share: held_back.then(|| ahead.share()),
-        ahead_at_least: ahead.more,
+        ahead_at_least: ahead.at_least(),
         starts_per_minute: rate,
         expected_at,
         reasons,
