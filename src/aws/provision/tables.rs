@@ -124,12 +124,53 @@ fn check(what: &str, design: &Design, table: &TableDescription) -> PortResult<()
     }
     let Some(index) = &design.index else { return Ok(()) };
     let found = table.global_secondary_indexes().iter().find(|i| i.index_name() == Some(index.index_name()));
-    match found {
-        Some(found) if found.key_schema() == index.key_schema() => Ok(()),
-        _ => {
-            let why = format!("the table is there without its index {}; choose another prefix", index.index_name());
+    let Some(found) = found.filter(|found| found.key_schema() == index.key_schema()) else {
+        let why = format!("the table is there without its index {}; choose another prefix", index.index_name());
+        return Err(PortError::permanent(what, why));
+    };
+    let carries = |name: &String| {
+        let carried = found.projection().map(Projection::non_key_attributes).unwrap_or_default();
+        // Whoever does not tell of any is taken to have them all.
+        carried.is_empty() || carried.contains(name)
+    };
+    let wanted = index.projection().map(Projection::non_key_attributes).unwrap_or_default();
+    match wanted.iter().find(|name| !carries(name)) {
+        None => Ok(()),
+        Some(name) => {
+            let why = format!(
+                "the index {} of the table does not carry {name}: an earlier smoother made it, and DynamoDB cannot change that; choose another prefix, or delete the table once nothing in it is needed",
+                index.index_name()
+            );
             Err(PortError::permanent(what, why))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodb::types::GlobalSecondaryIndexDescription;
+
+    use super::*;
+
+    fn present(carried: &[&str]) -> TableDescription {
+        let design = requests("t").unwrap();
+        let index = design.index.unwrap();
+        let names = carried.iter().map(|name| (*name).to_owned()).collect();
+        let index = GlobalSecondaryIndexDescription::builder()
+            .index_name(index.index_name())
+            .set_key_schema(Some(index.key_schema().to_vec()))
+            .projection(Projection::builder().set_non_key_attributes(Some(names)).build())
+            .build();
+        TableDescription::builder().set_key_schema(Some(design.keys)).global_secondary_indexes(index).build()
+    }
+
+    #[test]
+    fn an_index_of_an_earlier_version_is_told() {
+        let design = requests("t").unwrap();
+        assert!(check("w", &design, &present(&rows::INDEX_INCLUDES)).is_ok());
+        assert!(check("w", &design, &present(&[])).is_ok());
+        let error = check("w", &design, &present(&["lane", "rank"])).unwrap_err();
+        assert!(!error.retryable && error.why.contains("does not carry tenant"), "{error}");
     }
 }
 
