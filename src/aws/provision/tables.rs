@@ -146,6 +146,27 @@ fn check(what: &str, design: &Design, table: &TableDescription) -> PortResult<()
     }
 }
 
+async fn expire(client: &Client, design: &Design) -> PortResult<()> {
+    let what = format!("dynamodb set time to live of {}", design.name);
+    let describe = client.describe_time_to_live().table_name(&design.name).send().await;
+    let present = describe.map_err(|e| port_error(&what, &e))?.time_to_live_description;
+    if present.is_some_and(|ttl| ttl.attribute_name() == Some(design.ttl)) {
+        return Ok(());
+    }
+    let ttl = TimeToLiveSpecification::builder().enabled(true).attribute_name(design.ttl).build();
+    let ttl = ttl.map_err(|e| PortError::permanent(&what, e))?;
+    let update = client.update_time_to_live().table_name(&design.name).time_to_live_specification(ttl);
+    update.send().await.map(drop).map_err(|e| port_error(what, &e))
+}
+
+async fn back_up(client: &Client, name: &str) -> PortResult<()> {
+    let what = format!("dynamodb switch on point-in-time recovery of {name}");
+    let recovery = PointInTimeRecoverySpecification::builder().point_in_time_recovery_enabled(true).build();
+    let recovery = recovery.map_err(|e| PortError::permanent(&what, e))?;
+    let update = client.update_continuous_backups().table_name(name).point_in_time_recovery_specification(recovery);
+    update.send().await.map(drop).map_err(|e| port_error(what, &e))
+}
+
 #[cfg(test)]
 mod tests {
     use aws_sdk_dynamodb::types::GlobalSecondaryIndexDescription;
@@ -172,25 +193,4 @@ mod tests {
         let error = check("w", &design, &present(&["lane", "rank"])).unwrap_err();
         assert!(!error.retryable && error.why.contains("does not carry tenant"), "{error}");
     }
-}
-
-async fn expire(client: &Client, design: &Design) -> PortResult<()> {
-    let what = format!("dynamodb set time to live of {}", design.name);
-    let describe = client.describe_time_to_live().table_name(&design.name).send().await;
-    let present = describe.map_err(|e| port_error(&what, &e))?.time_to_live_description;
-    if present.is_some_and(|ttl| ttl.attribute_name() == Some(design.ttl)) {
-        return Ok(());
-    }
-    let ttl = TimeToLiveSpecification::builder().enabled(true).attribute_name(design.ttl).build();
-    let ttl = ttl.map_err(|e| PortError::permanent(&what, e))?;
-    let update = client.update_time_to_live().table_name(&design.name).time_to_live_specification(ttl);
-    update.send().await.map(drop).map_err(|e| port_error(what, &e))
-}
-
-async fn back_up(client: &Client, name: &str) -> PortResult<()> {
-    let what = format!("dynamodb switch on point-in-time recovery of {name}");
-    let recovery = PointInTimeRecoverySpecification::builder().point_in_time_recovery_enabled(true).build();
-    let recovery = recovery.map_err(|e| PortError::permanent(&what, e))?;
-    let update = client.update_continuous_backups().table_name(name).point_in_time_recovery_specification(recovery);
-    update.send().await.map(drop).map_err(|e| port_error(what, &e))
 }
