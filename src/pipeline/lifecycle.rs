@@ -41,6 +41,22 @@ const LOOK_AGAIN: Duration = Duration::from_mins(1);
 /// The most detours a row remembers, so that rows stay small.
 const MAX_NOTES: usize = 20;
 
+/// A transition without guards that changes nothing else.
+fn plain(id: RequestId, from: &'static [Status], to: Status, at: Timestamp, work: Option<Work>) -> Transition {
+    Transition {
+        id,
+        from,
+        if_ticket: None,
+        if_claim: None,
+        if_work: None,
+        if_updated_at: None,
+        to,
+        at,
+        work,
+        set: Patch::default(),
+    }
+}
+
 /// The row and place of a newly admitted request.
 #[must_use]
 pub fn admit(request: Request) -> (Row, Option<Work>) {
@@ -66,6 +82,14 @@ fn note(row: &Row, what: String, at: Timestamp) -> Option<Note> {
     (row.notes.len() < MAX_NOTES).then_some(Note { at, what })
 }
 
+fn deferred(until: Timestamp) -> Work {
+    Work { list: WorkList::Deferred, sort: Work::time_key(until) }
+}
+
+fn decided(at: Timestamp) -> Work {
+    Work { list: WorkList::Decided, sort: Work::time_key(at) }
+}
+
 fn held(until: Timestamp) -> Work {
     Work { list: WorkList::Held, sort: Work::time_key(until) }
 }
@@ -74,16 +98,9 @@ fn held(until: Timestamp) -> Work {
 #[must_use]
 pub fn hold(id: RequestId, from: Work, ticket: &str, overdue: Timestamp, at: Timestamp) -> Transition {
     Transition {
-        id,
-        from: &[Status::Received],
-        if_ticket: None,
-        if_claim: None,
         if_work: Some(from),
-        if_updated_at: None,
-        to: Status::Queued,
-        at,
-        work: Some(held(overdue)),
         set: Patch { ticket: Some(ticket.to_owned()), queued_at: Some(at), ..Patch::default() },
+        ..plain(id, &[Status::Received], Status::Queued, at, Some(held(overdue)))
     }
 }
 
@@ -91,16 +108,8 @@ pub fn hold(id: RequestId, from: Work, ticket: &str, overdue: Timestamp, at: Tim
 #[must_use]
 pub fn reissue(id: RequestId, ticket: &str, overdue: Timestamp, at: Timestamp) -> Transition {
     Transition {
-        id,
-        from: &[Status::Queued],
-        if_ticket: None,
-        if_claim: None,
-        if_work: None,
-        if_updated_at: None,
-        to: Status::Queued,
-        at,
-        work: Some(held(overdue)),
         set: Patch { ticket: Some(ticket.to_owned()), ..Patch::default() },
+        ..plain(id, &[Status::Queued], Status::Queued, at, Some(held(overdue)))
     }
 }
 
@@ -108,16 +117,9 @@ pub fn reissue(id: RequestId, ticket: &str, overdue: Timestamp, at: Timestamp) -
 #[must_use]
 pub fn claim(id: RequestId, ticket: &str, claim: &str, worker: &str, overdue: Timestamp, at: Timestamp) -> Transition {
     Transition {
-        id,
-        from: &[Status::Queued, Status::Running],
         if_ticket: Some(ticket.to_owned()),
-        if_claim: None,
-        if_work: None,
-        if_updated_at: None,
-        to: Status::Running,
-        at,
-        work: Some(held(overdue)),
         set: Patch { claim: Some((claim.to_owned(), worker.to_owned())), add_claims: 1, ..Patch::default() },
+        ..plain(id, &[Status::Queued, Status::Running], Status::Running, at, Some(held(overdue)))
     }
 }
 
@@ -135,16 +137,9 @@ pub struct Calls {
 /// The claim ends the request.
 #[must_use]
 pub fn finish(id: RequestId, claim: &str, status: Status, calls: Calls, outcome: Outcome) -> Transition {
+    let at = outcome.finished_at;
     Transition {
-        id,
-        from: &[Status::Running],
-        if_ticket: None,
         if_claim: Some(claim.to_owned()),
-        if_work: None,
-        if_updated_at: None,
-        to: status,
-        at: outcome.finished_at,
-        work: None,
         set: Patch {
             add_attempts: calls.attempts,
             add_throttles: calls.throttles,
@@ -152,6 +147,7 @@ pub fn finish(id: RequestId, claim: &str, status: Status, calls: Calls, outcome:
             outcome: Some(outcome),
             ..Patch::default()
         },
+        ..plain(id, &[Status::Running], status, at, None)
     }
 }
 
@@ -159,15 +155,7 @@ pub fn finish(id: RequestId, claim: &str, status: Status, calls: Calls, outcome:
 #[must_use]
 pub fn defer(row: &Row, claim: &str, calls: Calls, not_before: Timestamp, why: String, at: Timestamp) -> Transition {
     Transition {
-        id: row.request.id.clone(),
-        from: &[Status::Running],
-        if_ticket: None,
         if_claim: Some(claim.to_owned()),
-        if_work: None,
-        if_updated_at: None,
-        to: Status::Received,
-        at,
-        work: Some(Work { list: WorkList::Deferred, sort: Work::time_key(not_before) }),
         set: Patch {
             add_claims: -1,
             add_attempts: calls.attempts,
@@ -177,6 +165,7 @@ pub fn defer(row: &Row, claim: &str, calls: Calls, not_before: Timestamp, why: S
             note: note(row, why, at),
             ..Patch::default()
         },
+        ..plain(row.request.id.clone(), &[Status::Running], Status::Received, at, Some(deferred(not_before)))
     }
 }
 
@@ -184,34 +173,16 @@ pub fn defer(row: &Row, claim: &str, calls: Calls, not_before: Timestamp, why: S
 #[must_use]
 pub fn step_back(id: RequestId, ticket: &str, not_before: Timestamp, at: Timestamp) -> Transition {
     Transition {
-        id,
-        from: &[Status::Queued],
         if_ticket: Some(ticket.to_owned()),
-        if_claim: None,
-        if_work: None,
-        if_updated_at: None,
-        to: Status::Received,
-        at,
-        work: Some(Work { list: WorkList::Deferred, sort: Work::time_key(not_before) }),
         set: Patch { not_before: Some(not_before), ..Patch::default() },
+        ..plain(id, &[Status::Queued], Status::Received, at, Some(deferred(not_before)))
     }
 }
 
 /// A deferral is over: back into line at its old rank.
 #[must_use]
 pub fn resume(id: RequestId, from: Work, flow: Flow, rank: &str, at: Timestamp) -> Transition {
-    Transition {
-        id,
-        from: &[Status::Received],
-        if_ticket: None,
-        if_claim: None,
-        if_work: Some(from),
-        if_updated_at: None,
-        to: Status::Received,
-        at,
-        work: Some(ready(flow, rank)),
-        set: Patch::default(),
-    }
+    Transition { if_work: Some(from), ..plain(id, &[Status::Received], Status::Received, at, Some(ready(flow, rank))) }
 }
 
 /// A held row whose message or worker is gone goes back into line. Fenced by what was seen, so a worker that is
@@ -219,16 +190,16 @@ pub fn resume(id: RequestId, from: Work, flow: Flow, rank: &str, at: Timestamp) 
 #[must_use]
 pub fn requeue(row: &Row, why: &str, at: Timestamp) -> Transition {
     Transition {
-        id: row.request.id.clone(),
-        from: &[Status::Queued, Status::Running],
         if_ticket: row.ticket.clone(),
         if_claim: row.claim.clone(),
-        if_work: None,
-        if_updated_at: None,
-        to: Status::Received,
-        at,
-        work: Some(ready(row.request.flow(), &row.request.rank)),
         set: Patch { note: note(row, why.to_owned(), at), ..Patch::default() },
+        ..plain(
+            row.request.id.clone(),
+            &[Status::Queued, Status::Running],
+            Status::Received,
+            at,
+            Some(ready(row.request.flow(), &row.request.rank)),
+        )
     }
 }
 
@@ -236,34 +207,15 @@ pub fn requeue(row: &Row, why: &str, at: Timestamp) -> Transition {
 #[must_use]
 pub fn extend(row: &Row, longer: Duration, at: Timestamp) -> Transition {
     Transition {
-        id: row.request.id.clone(),
-        from: &[Status::Running],
-        if_ticket: None,
         if_claim: row.claim.clone(),
-        if_work: None,
-        if_updated_at: None,
-        to: Status::Running,
-        at,
-        work: Some(held(at + longer)),
-        set: Patch::default(),
+        ..plain(row.request.id.clone(), &[Status::Running], Status::Running, at, Some(held(at + longer)))
     }
 }
 
 /// Out of the hold queue and back into line, because what it belongs to was paused: the message becomes stale.
 #[must_use]
 pub fn withdraw(id: RequestId, flow: Flow, rank: &str, at: Timestamp) -> Transition {
-    Transition {
-        id,
-        from: &[Status::Queued],
-        if_ticket: None,
-        if_claim: None,
-        if_work: None,
-        if_updated_at: None,
-        to: Status::Received,
-        at,
-        work: Some(ready(flow, rank)),
-        set: Patch::default(),
-    }
+    plain(id, &[Status::Queued], Status::Received, at, Some(ready(flow, rank)))
 }
 
 /// Decides a request without a (further) call. What waits goes to the list of the decided, which makes any message of it
@@ -271,24 +223,16 @@ pub fn withdraw(id: RequestId, flow: Flow, rank: &str, at: Timestamp) -> Transit
 /// one. `None` when it is decided or has ended.
 #[must_use]
 pub fn condemn(row: &Row, verdict: Verdict, why: String, at: Timestamp) -> Option<Transition> {
-    let decided = Work { list: WorkList::Decided, sort: Work::time_key(at) };
+    let aside = decided(at);
     let (from, to, work): (&'static [Status], _, _) = match row.status {
         _ if row.verdict.is_some() => return None,
-        Status::Received => (&[Status::Received], Status::Received, decided),
-        Status::Queued => (&[Status::Queued], Status::Received, decided),
+        Status::Received => (&[Status::Received], Status::Received, aside),
+        Status::Queued => (&[Status::Queued], Status::Received, aside),
         Status::Running => (&[Status::Running], Status::Running, held(at + LOOK_AGAIN)),
         _ => return None,
     };
     Some(Transition {
-        id: row.request.id.clone(),
-        from,
-        if_ticket: None,
-        if_claim: None,
-        if_work: None,
         if_updated_at: Some(row.updated_at),
-        to,
-        at,
-        work: Some(work),
         set: Patch {
             // Else its message would find the end under its own ticket, and tell of it again.
             ticket: (to == Status::Received).then(token),
@@ -296,6 +240,7 @@ pub fn condemn(row: &Row, verdict: Verdict, why: String, at: Timestamp) -> Optio
             note: note(row, why, at),
             ..Patch::default()
         },
+        ..plain(row.request.id.clone(), from, to, at, Some(work))
     })
 }
 
@@ -304,16 +249,8 @@ pub fn condemn(row: &Row, verdict: Verdict, why: String, at: Timestamp) -> Optio
 #[must_use]
 pub fn set_aside(row: &Row, at: Timestamp) -> Transition {
     Transition {
-        id: row.request.id.clone(),
-        from: &[Status::Received],
-        if_ticket: None,
-        if_claim: None,
-        if_work: None,
         if_updated_at: Some(row.updated_at),
-        to: Status::Received,
-        at,
-        work: Some(Work { list: WorkList::Decided, sort: Work::time_key(at) }),
-        set: Patch::default(),
+        ..plain(row.request.id.clone(), &[Status::Received], Status::Received, at, Some(decided(at)))
     }
 }
 
@@ -327,16 +264,9 @@ pub fn conclude(row: &Row) -> Option<(Row, Transition)> {
     let outcome = Outcome { finished_at: at, usage: None, latency_ms: None, cost_usd: None, result: None, error };
     let ended = Row { status: verdict.status, outcome: Some(outcome.clone()), ..row.clone() };
     let transition = Transition {
-        id: row.request.id.clone(),
-        from: &[Status::Received],
-        if_ticket: None,
-        if_claim: None,
-        if_work: None,
         if_updated_at: Some(at),
-        to: verdict.status,
-        at,
-        work: None,
         set: Patch { outcome: Some(outcome), ..Patch::default() },
+        ..plain(row.request.id.clone(), &[Status::Received], verdict.status, at, None)
     };
     Some((ended, transition))
 }
@@ -348,26 +278,19 @@ pub fn change(row: &Row, request: Request, why: String, at: Timestamp) -> Option
     if row.verdict.is_some() {
         return None;
     }
-    let deferred = row.not_before.filter(|until| *until > at);
+    let not_before = row.not_before.filter(|until| *until > at);
     let (from, work): (&'static [Status], _) = match row.status {
-        Status::Received => match deferred {
-            Some(until) => (&[Status::Received], Work { list: WorkList::Deferred, sort: Work::time_key(until) }),
+        Status::Received => match not_before {
+            Some(until) => (&[Status::Received], deferred(until)),
             None => (&[Status::Received], ready(request.flow(), &request.rank)),
         },
         Status::Queued => (&[Status::Queued], ready(request.flow(), &request.rank)),
         _ => return None,
     };
     Some(Transition {
-        id: row.request.id.clone(),
-        from,
-        if_ticket: None,
-        if_claim: None,
-        if_work: None,
         if_updated_at: Some(row.updated_at),
-        to: Status::Received,
-        at,
-        work: Some(work),
         set: Patch { request: Some(Box::new(request)), note: note(row, why, at), ..Patch::default() },
+        ..plain(row.request.id.clone(), from, Status::Received, at, Some(work))
     })
 }
 
@@ -379,16 +302,9 @@ pub fn put_at_risk(row: &Row, start: Timestamp, why: String, at: Timestamp) -> O
     }
     let work = ready(row.request.flow(), &row.request.rank);
     Some(Transition {
-        id: row.request.id.clone(),
-        from: &[Status::Received],
-        if_ticket: None,
-        if_claim: None,
         if_work: Some(work.clone()),
-        if_updated_at: None,
-        to: Status::Received,
-        at,
-        work: Some(work),
         set: Patch { at_risk: Some(start), note: note(row, why, at), ..Patch::default() },
+        ..plain(row.request.id.clone(), &[Status::Received], Status::Received, at, Some(work))
     })
 }
 
@@ -404,20 +320,20 @@ pub fn revive(row: &Row, by: &str, at: Timestamp) -> Transition {
     let failed = failure.map_or_else(String::new, |f| format!("; it had failed as {}: {}", f.kind, f.message));
     let what: String = format!("put back into line by {by}{failed}").chars().take(KEPT_OF_FAILURE).collect();
     Transition {
-        id: row.request.id.clone(),
-        from: &[Status::Failed],
         if_ticket: row.ticket.clone(),
         if_claim: row.claim.clone(),
-        if_work: None,
-        if_updated_at: None,
-        to: Status::Received,
-        at,
-        work: Some(ready(row.request.flow(), &row.request.rank)),
         set: Patch {
             add_claims: i32::try_from(row.claims).map_or(i32::MIN, i32::wrapping_neg),
             note: Some(Note { at, what }),
             clear_outcome: true,
             ..Patch::default()
         },
+        ..plain(
+            row.request.id.clone(),
+            &[Status::Failed],
+            Status::Received,
+            at,
+            Some(ready(row.request.flow(), &row.request.rank)),
+        )
     }
 }

@@ -182,8 +182,8 @@ impl Planner {
         if term.number.is_some() && term.number == self.context.fleet.term() { self.top_up(term).await } else { Ok(()) }
     }
 
-    /// Sends hold messages; a row whose message could not be sent goes back into line.
-    /// Without a rank of its own it goes before all others of its class.
+    /// Sends hold messages, each with its rank in the hold queue; a row for which none was chosen goes before all others of its
+    /// class. A row whose message could not be sent goes back into line.
     async fn send(&self, rows: Vec<(Row, Option<String>)>, overdue: Timestamp) {
         let messages = rows
             .iter()

@@ -6,6 +6,8 @@
 mod aws;
 mod counting;
 mod seed;
+#[path = "../support/worker.rs"]
+mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,14 +23,11 @@ use smoother::clock::{Clock, Timestamp};
 use smoother::config::{Config, Sources};
 use smoother::local;
 use smoother::models::Catalog;
-use smoother::pipeline::fleet::Role;
-use smoother::pipeline::{alerter, call, ingest, plan, spend};
 use smoother::ports::model::CallError;
 use smoother::ports::{Answer, Call, Model, Ports};
 use smoother::request::Usage;
-use smoother::retry::Policy;
 use smoother::shutdown::Stop;
-use smoother::worker::{Settings, Worker};
+use smoother::worker::Worker;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
@@ -82,7 +81,7 @@ async fn measure(
     let model = Arc::<Echo>::default();
     let overrides = vec![(format!("models.\"{NOVA}\".tokens_per_minute"), "10000000".to_owned())];
     let config = Config::load(&Sources { overrides, ..Sources::default() }).unwrap().config;
-    let settings = settings(&config);
+    let settings = worker::settings(&config, 20, 50, Duration::from_secs(1));
     let worker =
         Worker::new(counted, Arc::clone(&model) as _, Arc::new(Catalog::new(&config)), clock.clone(), settings);
     let stop = Stop::default();
@@ -111,47 +110,6 @@ async fn measure(
         (name, count as f64 / called as f64)
     };
     after.into_iter().map(per_request).collect()
-}
-
-fn settings(config: &Config) -> Settings {
-    let seconds = Duration::from_secs;
-    Settings {
-        worker: "w".to_owned(),
-        roles: BTreeSet::from([Role::Plan, Role::Call]),
-        input_pollers: 1,
-        drain_grace: seconds(25),
-        inline_limit: 200_000,
-        budgets: spend::Limits::default(),
-        until_idle: false,
-        alerts: alerter::Settings { threshold: 5, period: seconds(60), cooldown: seconds(300) },
-        ingest: ingest::Settings {
-            region: "us-east-1".to_owned(),
-            allowed_source_buckets: Vec::new(),
-            limits: config.message_limits(),
-            expected_duration: seconds(1),
-            poll_wait: seconds(20),
-            visibility: seconds(60),
-        },
-        plan: plan::Settings {
-            queue_depth_threshold: 50,
-            window: seconds(300),
-            average_duration: seconds(1),
-            max_concurrent: 20,
-            interval: seconds(1),
-            overdue_after: seconds(900),
-            tenants: plan::Allowances::default(),
-            budgets: spend::Limits::default(),
-        },
-        call: call::Settings {
-            worker: "w".to_owned(),
-            queue_depth_threshold: 50,
-            max_concurrent: 20,
-            call_timeout: seconds(900),
-            policy: Policy { max_attempts: 4, base: seconds(1), cap: seconds(300) },
-            poll_wait: seconds(20),
-            visibility: seconds(60),
-        },
-    }
 }
 
 /// Runs all sizes on the local adapters.

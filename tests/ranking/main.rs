@@ -17,6 +17,8 @@ mod memory;
 mod registers;
 mod scenarios;
 mod trace;
+#[path = "../support/worker.rs"]
+mod worker;
 mod world;
 
 use std::collections::BTreeMap;

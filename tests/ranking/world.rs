@@ -1,6 +1,5 @@
 //! A trace through a real worker (planner, hold queue, gate, ledger) under paused time.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,22 +8,21 @@ use bytes::Bytes;
 use smoother::clock::{Clock, Timestamp};
 use smoother::config::{Config, Sources};
 use smoother::models::Catalog;
-use smoother::pipeline::fleet::Role;
 use smoother::pipeline::rank::Ranker;
-use smoother::pipeline::{alerter, call, ingest, lifecycle, plan, spend};
+use smoother::pipeline::{lifecycle, plan};
 use smoother::ports::model::{CallError, CallErrorClass};
 use smoother::ports::{Answer, Call, Inserted, Ledger, Model};
 use smoother::request::{
     Estimate, Lane, Metadata, ModelId, Operation, PayloadRef, Priority, Request, RequestId, Tenant, Usage,
 };
-use smoother::retry::Policy;
 use smoother::shutdown::Stop;
-use smoother::worker::{Settings, Worker};
+use smoother::worker::Worker;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::memory::Memory;
 use crate::trace::{HELD, MICRO, NOVA, Planned, SLOTS};
+use crate::worker;
 
 const START: Timestamp = Timestamp(1_795_252_123_456);
 
@@ -93,7 +91,8 @@ pub async fn run(
         let allowance = plan::Allowance { weight: *weight, ..plan::Allowance::default() };
         (Tenant::new(*tenant).unwrap(), allowance)
     });
-    let settings = settings(&config, tenants.collect());
+    let mut settings = worker::settings(&config, SLOTS, HELD, Duration::from_secs(10));
+    settings.plan.tenants = tenants.collect();
     let catalog = Arc::new(Catalog::new(&config));
     let worker = Worker::new(memory.ports.clone(), Arc::new(bedrock), catalog, clock.clone(), settings);
     let stop = Stop::default();
@@ -147,45 +146,4 @@ async fn feed(ledger: &dyn Ledger, trace: &[Planned], horizon: Duration, clock: 
         assert!(matches!(inserted.as_slice(), [Ok(Inserted::New)]));
     }
     tokio::time::sleep_until(began + horizon).await;
-}
-
-fn settings(config: &Config, tenants: plan::Allowances) -> Settings {
-    let seconds = Duration::from_secs;
-    Settings {
-        worker: "w".to_owned(),
-        roles: BTreeSet::from([Role::Plan, Role::Call]),
-        input_pollers: 1,
-        drain_grace: seconds(25),
-        inline_limit: 200_000,
-        budgets: spend::Limits::default(),
-        until_idle: false,
-        alerts: alerter::Settings { threshold: 5, period: seconds(60), cooldown: seconds(300) },
-        ingest: ingest::Settings {
-            region: "us-east-1".to_owned(),
-            allowed_source_buckets: Vec::new(),
-            limits: config.message_limits(),
-            expected_duration: seconds(10),
-            poll_wait: seconds(20),
-            visibility: seconds(60),
-        },
-        plan: plan::Settings {
-            queue_depth_threshold: HELD,
-            window: seconds(300),
-            average_duration: seconds(10),
-            max_concurrent: SLOTS,
-            interval: seconds(1),
-            overdue_after: seconds(900),
-            tenants,
-            budgets: spend::Limits::default(),
-        },
-        call: call::Settings {
-            worker: "w".to_owned(),
-            queue_depth_threshold: HELD,
-            max_concurrent: SLOTS,
-            call_timeout: seconds(900),
-            policy: Policy { max_attempts: 4, base: seconds(1), cap: seconds(300) },
-            poll_wait: seconds(20),
-            visibility: seconds(60),
-        },
-    }
 }
