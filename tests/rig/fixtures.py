@@ -1,3 +1,5 @@
+"""Fixtures of every suite that runs the real binary; a suite's conftest names this module as a plugin."""
+
 import os
 from pathlib import Path
 
@@ -10,9 +12,9 @@ for name in list(os.environ):
         del os.environ[name]
 os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = "/dev/null"
 
-from rig.places import AwsPlace, LocalPlace
-from rig.processes import Processes
-from rig.services import Simulator, start_emulator
+from .places import AwsPlace, LocalPlace
+from .processes import Processes
+from .services import Simulator, start_emulator
 
 # Lines of each log that are shown when a test fails: what went wrong, and what was last.
 TROUBLES, TAIL = 15, 15
