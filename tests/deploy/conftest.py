@@ -27,7 +27,7 @@ def wire(emulator):
 
 
 class Job:
-    """Work in a thread of its own, since deploying is mostly waiting; the first to ask for the outcome gets the trouble too."""
+    """Work in a thread of its own, since deploying is mostly waiting. Who asks for the outcome gets the trouble."""
 
     def __init__(self, work, *arguments):
         self.outcome = self.trouble = None
@@ -42,7 +42,9 @@ class Job:
 
     def result(self):
         self.thread.join()
-        assert not self.trouble, self.trouble
+        if self.trouble:
+            told, self.trouble = self.trouble, f"failed before, see there: {self.trouble.splitlines()[-1]}"
+            pytest.fail(told, pytrace=False)
         return self.outcome
 
 
