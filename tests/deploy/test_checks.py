@@ -42,7 +42,7 @@ def test_checkov(tmp_path):
     directory = tmp_path / "terraform"
     shutil.copytree(TERRAFORM, directory, ignore=PRIVATE)
     checkov = cdk_python().parent / "checkov"
-    command = [checkov, "-d", directory, "--framework", "terraform", "--skip-download", "--quiet", "--compact", "-o", "json"]
+    command = [checkov, "-d", directory, "--framework", "terraform", "--skip-download", "--compact", "-o", "json"]
     found = json.loads(run(command, tmp_path, OFFLINE, 300))
     summary = found["summary"]
     assert summary["failed"] == 0 and summary["parsing_errors"] == 0 and summary["passed"] > 100, summary
