@@ -11,6 +11,7 @@ mod place;
 mod quotas;
 mod results;
 mod run;
+mod schema;
 mod simulate;
 mod status;
 mod submit;
@@ -70,6 +71,8 @@ enum Command {
     Quotas(quotas::Args),
     /// Creates queues, tables, bucket and topic for development; deploy with Terraform or CDK
     Init(init::Args),
+    /// Prints what a deployment must provide: queues, tables, settings and metrics, as JSON
+    Schema(schema::Args),
     /// Serves a simulated Bedrock over HTTP
     SimulateBedrock(simulate::Args),
 }
@@ -130,6 +133,7 @@ async fn dispatch(command: Command) -> Done {
         Command::CheckConfig(args) => check_config::check_config(&args),
         Command::Quotas(args) => quotas::quotas(args).await,
         Command::Init(args) => init::init(args).await,
+        Command::Schema(args) => schema::schema(&args),
         Command::SimulateBedrock(args) => simulate::simulate(args).await,
     }
 }

@@ -16,13 +16,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::Serialize;
+
 pub use self::budgets::BudgetPolicy;
 pub use self::check::AwsResources;
 pub use self::fault::{Fault, Faults, Origin};
 use self::layers::Layers;
 pub use self::render::document;
 pub use self::settings::{Config, ModelSettings, TenantSettings, UseCase};
-use self::settings::{SETTINGS, Setting};
+use self::settings::{SETTINGS, Setting, env_name};
 pub(crate) use self::units::duration as parse_duration;
 use self::value::{Raw, Value};
 use crate::models::quota_id;
@@ -141,6 +143,26 @@ fn with_defaults<Owner>(mut owner: Owner, settings: &[Setting<Owner>]) -> Owner 
 
 fn default_of<Owner>(setting: &Setting<Owner>) -> Option<Value> {
     setting.kind.read(&Raw::Loose(setting.default?.to_owned()))
+}
+
+/// A setting that is no table, for deployments: as JSON these names are stable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PlainSetting {
+    /// Its name.
+    pub name: &'static str,
+    /// Its environment variable.
+    pub environment: String,
+    /// As it would be written; `None` when it is not set by default.
+    pub default: Option<&'static str>,
+}
+
+/// All of them.
+pub fn plain_settings() -> impl Iterator<Item = PlainSetting> {
+    SETTINGS.iter().map(|setting| PlainSetting {
+        name: setting.name,
+        environment: env_name(setting.name),
+        default: setting.default,
+    })
 }
 
 /// Whether a pattern, in which `*` stands for any characters, covers the whole text.
