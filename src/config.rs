@@ -1,4 +1,4 @@
-//! The configuration: defaults, then a TOML file, then the environment, then flags.
+//! The configuration: defaults, then a TOML file or its text in `SMOOTHER_SETTINGS`, then the environment, then flags.
 //!
 //! Whatever is wrong is reported at once, each fault with the setting, the value, where it was written and
 //! what is expected. All settings are listed in `config/settings.rs`, for people in `docs/configuration.md`.
@@ -36,7 +36,7 @@ use crate::request::message::Limits;
 pub struct Sources {
     /// A TOML file; it must exist when it is named.
     pub file: Option<PathBuf>,
-    /// Environment variables; those that are no settings are passed over.
+    /// Environment variables; those that are no settings are passed over. `SMOOTHER_SETTINGS` holds the text of a file.
     pub env: BTreeMap<String, String>,
     /// Settings and values from the command line, such as `("max_attempts", "3")` or
     /// `("models.\"amazon.nova-lite-v1:0\".tokens_per_minute", "100000")`; the last of a name counts.
@@ -85,9 +85,7 @@ impl Config {
     /// Every fault of every source, and every contradiction between values that are fine by themselves.
     pub fn load(sources: &Sources) -> Result<Loaded, Faults> {
         let mut layers = Layers::defaults();
-        if let Some(path) = &sources.file {
-            layers.file(path);
-        }
+        layers.written(sources.file.as_deref(), &sources.env);
         layers.env(&sources.env);
         layers.flags(&sources.overrides);
         layers.finish()

@@ -109,8 +109,8 @@ pub fn check_prefix(prefix: &str) -> PortResult<()> {
     if alphabet && first && prefix.len() <= 32 {
         return Ok(());
     }
-    let why = format!("{prefix:?}: expected 1 to 32 characters of a-z 0-9 -, beginning with a letter");
-    Err(PortError::permanent("prefix", why))
+    let what = format!("use the prefix {prefix:?}");
+    Err(PortError::permanent(what, "expected 1 to 32 characters of a-z 0-9 -, beginning with a letter"))
 }
 
 async fn account_id(clients: &Clients) -> PortResult<String> {
