@@ -53,6 +53,7 @@ fn another<Owner>(setting: &Setting<Owner>) -> String {
     let candidates = [
         "eu-west-1",
         "a@b.example",
+        "127.0.0.1:1",
         "https://a.example/1",
         "arn:aws:sns:us-east-1:123456789012:alarms",
         "true",
