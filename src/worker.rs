@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::health::Health;
 use crate::models::Catalog;
 use crate::pipeline::alerter::{self, Alerter};
 use crate::pipeline::background::{self, Watch};
@@ -82,6 +83,7 @@ pub struct Worker {
     usage_feed: Option<Arc<dyn UsageFeed>>,
     gate: Gate,
     tally: Arc<Tally>,
+    health: Arc<Health>,
 }
 
 impl Worker {
@@ -89,8 +91,8 @@ impl Worker {
     #[must_use]
     pub fn new(ports: Ports, model: Arc<dyn Model>, catalog: Arc<Catalog>, clock: Clock, settings: Settings) -> Self {
         let gate = Gate::in_fleet();
-        let (quotas, usage_feed, tally) = (None, None, Arc::default());
-        Self { ports, model, catalog, quotas, clock, settings, usage_feed, gate, tally }
+        let (quotas, usage_feed, tally, health) = (None, None, Arc::default(), Arc::default());
+        Self { ports, model, catalog, quotas, clock, settings, usage_feed, gate, tally, health }
     }
 
     /// With somewhere to look up the quotas that are not configured.
@@ -111,6 +113,12 @@ impl Worker {
         Arc::clone(&self.tally)
     }
 
+    /// How it does; may be read while it runs.
+    #[must_use]
+    pub fn health(&self) -> Arc<Health> {
+        Arc::clone(&self.health)
+    }
+
     /// Its lanes; may be read while it runs.
     #[must_use]
     pub fn gate(&self) -> Gate {
@@ -123,6 +131,7 @@ impl Worker {
     /// 3. leave the fleet: give up the shares, the lease and the membership;
     /// 4. flush: reports, results, deletions, alerts, what was spent, metrics.
     pub async fn run(self, stop: Stop) {
+        self.health.ends_with(stop.intake.clone());
         let mut writers = JoinSet::new();
         let (alerter, serve_alerts) =
             Alerter::new(Arc::clone(&self.ports.alerts), self.clock.clone(), self.settings.alerts);
@@ -153,7 +162,9 @@ impl Worker {
         }
         let member = self.member();
         // The first beat comes before any work, so that a single worker plans from the start.
-        if let Err(error) = fleet.beat(&member).await {
+        let beaten = fleet.beat(&member).await;
+        self.health.beat(beaten.is_ok());
+        if let Err(error) = beaten {
             recorder.port_failed(&error);
         }
 
@@ -164,6 +175,7 @@ impl Worker {
             gate: self.gate.clone(),
             recorder: recorder.clone(),
             clock: self.clock.clone(),
+            health: Arc::clone(&self.health),
             max_concurrent: self.settings.call.max_concurrent,
         };
         crew.background.spawn(pulse.run());
@@ -332,6 +344,7 @@ struct Pulse {
     gate: Gate,
     recorder: Recorder,
     clock: Clock,
+    health: Arc<Health>,
     max_concurrent: u32,
 }
 
@@ -343,6 +356,7 @@ impl Pulse {
         beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut extra = 0;
         loop {
+            self.health.step();
             if calls && let Err(error) = self.fleet.share(&self.gate, self.max_concurrent).await {
                 self.recorder.port_failed(&error);
             }
@@ -357,7 +371,10 @@ impl Pulse {
                 () = tokio::time::sleep(MOVING_GAP), if (1..=MOVING_MOST).contains(&extra) => continue,
             }
             let own = Member { lanes: self.gate.snapshots(), shown_at: self.clock.now(), ..self.member.clone() };
-            if let Err(error) = self.fleet.beat(&own).await {
+            self.health.step();
+            let beaten = self.fleet.beat(&own).await;
+            self.health.beat(beaten.is_ok());
+            if let Err(error) = beaten {
                 self.recorder.port_failed(&error);
             }
         }

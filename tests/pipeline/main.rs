@@ -6,6 +6,7 @@ mod background;
 mod control;
 mod crashes;
 mod dead_letters;
+mod health;
 mod mortal;
 mod pauses;
 mod quotas;

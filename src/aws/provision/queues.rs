@@ -6,7 +6,7 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::SdkError;
 use aws_sdk_sqs::types::QueueAttributeName;
 
-use super::schema::{HOLD_MAX_RECEIVES, INPUT_MAX_RECEIVES, Names, RETENTION_SECONDS, VISIBILITY_SECONDS};
+use super::schema;
 use crate::aws::errors::port_error;
 use crate::ports::{PortError, PortResult};
 
@@ -22,27 +22,26 @@ pub struct Queues {
 }
 
 /// Creates or completes all five.
-pub async fn create_all(client: &Client, names: &Names) -> PortResult<Queues> {
-    let input_dlq = create(client, &names.input_dlq, attributes(None)).await?;
-    let hold_dlq = create(client, &names.hold_dlq, attributes(None)).await?;
-    let input_redrive = Some((arn(client, &input_dlq).await?, INPUT_MAX_RECEIVES));
-    let hold_redrive = Some((arn(client, &hold_dlq).await?, HOLD_MAX_RECEIVES));
+pub async fn create_all(client: &Client, queues: &schema::Queues) -> PortResult<Queues> {
+    let input_dlq = create(client, &queues.input_dlq, None).await?;
+    let hold_dlq = create(client, &queues.hold_dlq, None).await?;
+    let (dead_input, dead_hold) = (arn(client, &input_dlq).await?, arn(client, &hold_dlq).await?);
     Ok(Queues {
-        input: create(client, &names.input_queue, attributes(input_redrive)).await?,
-        results: create(client, &names.results_queue, attributes(None)).await?,
-        hold: create(client, &names.hold_queue, attributes(hold_redrive)).await?,
+        input: create(client, &queues.input, Some(&dead_input)).await?,
+        results: create(client, &queues.results, None).await?,
+        hold: create(client, &queues.hold, Some(&dead_hold)).await?,
         input_dlq,
         hold_dlq,
     })
 }
 
-fn attributes(redrive: Option<(String, u32)>) -> Attributes {
+fn attributes(queue: &schema::Queue, dead_letters: Option<&str>) -> Attributes {
     let mut attributes = Attributes::from([
-        (QueueAttributeName::VisibilityTimeout, VISIBILITY_SECONDS.to_string()),
-        (QueueAttributeName::MessageRetentionPeriod, RETENTION_SECONDS.to_string()),
+        (QueueAttributeName::VisibilityTimeout, queue.visibility_seconds.to_string()),
+        (QueueAttributeName::MessageRetentionPeriod, queue.retention_seconds.to_string()),
         (QueueAttributeName::SqsManagedSseEnabled, "true".to_owned()),
     ]);
-    if let Some((target, receives)) = redrive {
+    if let (Some(target), Some(receives)) = (dead_letters, queue.max_receives) {
         let policy = serde_json::json!({ "deadLetterTargetArn": target, "maxReceiveCount": receives.to_string() });
         attributes.insert(QueueAttributeName::RedrivePolicy, policy.to_string());
     }
@@ -50,7 +49,8 @@ fn attributes(redrive: Option<(String, u32)>) -> Attributes {
 }
 
 /// A queue that is there gets the attributes again, so that an older one is brought up to date.
-async fn create(client: &Client, name: &str, attributes: Attributes) -> PortResult<String> {
+async fn create(client: &Client, queue: &schema::Queue, dead_letters: Option<&str>) -> PortResult<String> {
+    let (name, attributes) = (queue.name.as_str(), attributes(queue, dead_letters));
     let what = format!("sqs create queue {name}");
     let url = match client.get_queue_url().queue_name(name).send().await {
         Ok(found) => found.queue_url,
