@@ -1,0 +1,1 @@
+"""What the tests of the real binary stand on: processes, places to work in, a simulated Bedrock, messages, the wire."""
