@@ -77,7 +77,7 @@ output "gateway_service_name" {
 
 output "gateway_admin_secret_arn" {
   description = "ARN of the Secrets Manager secret of the gateway's admin key; \"\" without the gateway."
-  value       = join("", module.gateway[*].admin_secret_arn)
+  value       = join("", module.secrets[*].admin_key_arn)
 }
 
 output "discovery_task_definition_arn" {

@@ -172,7 +172,7 @@ variable "settings_file" {
   default     = ""
 
   validation {
-    condition     = var.settings_file == "" || fileexists(var.settings_file)
+    condition     = var.settings_file == "" || try(fileexists(var.settings_file), false)
     error_message = "settings_file is \"${var.settings_file}\": there is no such file. Give the path of a TOML file, or \"\" for none."
   }
 
