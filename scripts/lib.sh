@@ -18,6 +18,15 @@ need() {
 }
 need_aws() { need aws https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install.html; }
 
+# Both names: version 1 of the command line knows the second only.
+use_region() { export AWS_REGION=$1 AWS_DEFAULT_REGION=$1; }
+
+# Version 1 of the command line overlooks an endpoint set for SQS.
+sqs() {
+  local endpoint=${AWS_ENDPOINT_URL_SQS:-${AWS_ENDPOINT_URL:-}}
+  aws ${endpoint:+--endpoint-url "$endpoint"} sqs "$@"
+}
+
 # Which of the two deployments the command is about, the first argument; for the CDK also which stack, and where: the others
 # may say (-c name=…, -c aws_region=…).
 kind=''
@@ -31,14 +40,14 @@ choose_kind() {
       kind=cdk
       need_aws
       stack=$(context name "$@")
-      AWS_REGION=$(context aws_region "$@")
-      export AWS_REGION
+      use_region "$(context aws_region "$@")"
       ;;
     '') usage >&2; exit 2 ;;
     *) usage >&2; die "there is no deployment '$1'; name terraform or cdk" ;;
   esac
 }
 
+[[ -t 1 ]] || export TF_CLI_ARGS="${TF_CLI_ARGS:-} -no-color"
 terraform_() { terraform -chdir="$repo/terraform" "$@"; }
 
 # A folder of providers at hand, by TF_PLUGIN_DIR or in the usual places; else Terraform asks the registry.
