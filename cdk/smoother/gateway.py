@@ -22,8 +22,7 @@ TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-2021-06"
 
 
 def admin_key(scope: Construct, settings: Settings, key: kms.IKey) -> secretsmanager.CfnSecret:
-    """CloudFormation makes the value up: with an empty secret no gateway starts, and the whole stack would roll "
-    "back."""
+    """CloudFormation makes the value up: with an empty secret no gateway starts, and the stack would roll back."""
     secret = secretsmanager.CfnSecret(
         scope,
         "GatewayAdminKey",

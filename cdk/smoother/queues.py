@@ -29,8 +29,7 @@ class Queues(Construct):
     def _queue(
         self, id: str, name: str, dead_letters: tuple[sqs.Queue, int] | None = None, source: str | None = None
     ) -> sqs.Queue:
-        """`source` names the one queue that may use this one for dead letters: by name, as the two refer to each "
-        "other."""
+        """`source` names the one queue whose dead letters this one takes: by name, as the two refer to each other."""
         settings = self._settings
         redrive_from = None
         if source:

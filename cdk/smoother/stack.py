@@ -99,8 +99,7 @@ class Smoother(Stack):
             CfnOutput(self, name, value=value)
 
     def _allocate_logical_id(self, element: CfnElement) -> str:
-        """The path without the usual hash, so that the events of a deployment can be read. CDK refuses a name made "
-        "twice."""
+        """The path without the usual hash, to be read in a deployment's events. CDK refuses a name made twice."""
         path = element.node.path.split("/")[1:]
         return "".join(part for part in path if part not in ("Resource", "Default"))
 

@@ -67,8 +67,7 @@ class Fargate(Construct):
         replicas: int,
         load_balancer: ecs.CfnService.LoadBalancerProperty | None = None,
     ) -> ecs.CfnService:
-        """Keeps `replicas` of the task running, and goes back to the last version that ran when a new one does not "
-        "start."""
+        """Keeps `replicas` of the task running; when a new version does not start, goes back to the last that did."""
         service = ecs.CfnService(
             scope,
             "Service",

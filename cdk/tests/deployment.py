@@ -19,7 +19,7 @@ REQUIRED = {
 GATEWAY = {"gateway_enabled": True, "gateway_cidrs": ["198.51.100.0/24", "203.0.113.7/32"]}
 CERTIFICATE = {"certificate_arn": "arn:aws:acm:us-east-1:123456789012:certificate/0a1b"}
 DISCOVERY = {"discovery_schedule": "rate(1 day)", "discovery_role_arns": ["arn:aws:iam::210987654321:role/models"]}
-EXISTING = {"vpc_id": "vpc-0a", "subnet_ids": ["subnet-0a", "subnet-0b"]}
+EXISTING = {"vpc_id": "vpc-0123456789abcdef0", "subnet_ids": ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"]}
 
 
 def context(**given: Any) -> dict[str, Any]:

@@ -103,14 +103,22 @@ def test_an_existing_network_is_used_as_it_is():
     template = deployed(**EXISTING, assign_public_ip=False, **ALL)
     made = {found["Type"] for found in template.resources.values() if "::EC2::" in found["Type"]}
     assert made == {"AWS::EC2::SecurityGroup", "AWS::EC2::SecurityGroupIngress"}
-    assert {group["Properties"]["VpcId"] for group in template.all("EC2::SecurityGroup").values()} == {"vpc-0a"}
+    assert {group["Properties"]["VpcId"] for group in template.all("EC2::SecurityGroup").values()} == {
+        "vpc-0123456789abcdef0"
+    }
     for service in template.all("ECS::Service").values():
         network = service["Properties"]["NetworkConfiguration"]["AwsvpcConfiguration"]
-        assert (network["Subnets"], network["AssignPublicIp"]) == (["subnet-0a", "subnet-0b"], "DISABLED")
+        assert (network["Subnets"], network["AssignPublicIp"]) == (
+            ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"],
+            "DISABLED",
+        )
     schedule = template.one("Scheduler::Schedule")["Target"]["EcsParameters"]["NetworkConfiguration"]
     assert schedule["AwsvpcConfiguration"]["AssignPublicIp"] == "DISABLED"
-    assert template.one("ElasticLoadBalancingV2::LoadBalancer")["Subnets"] == ["subnet-0a", "subnet-0b"]
-    assert template.one("ElasticLoadBalancingV2::TargetGroup")["VpcId"] == "vpc-0a"
+    assert template.one("ElasticLoadBalancingV2::LoadBalancer")["Subnets"] == [
+        "subnet-0123456789abcdef0",
+        "subnet-0123456789abcdef1",
+    ]
+    assert template.one("ElasticLoadBalancingV2::TargetGroup")["VpcId"] == "vpc-0123456789abcdef0"
 
 
 KEPT = ("DynamoDB::Table", "S3::Bucket", "KMS::Key", "Logs::LogGroup")
