@@ -50,27 +50,28 @@ BELOW = "LessThanThreshold"
 
 
 def bedrock_alarms(settings: Settings) -> Iterator[Alarm]:
-    """Errors that Bedrock counts, over all models of the account, by Metrics Insights: the metrics have the dimension ModelId
-    only, and which models will be called is not known here.
+    """Errors that Bedrock counts, over all models of the account.
+
+    By Metrics Insights: the metrics have the dimension ModelId only, and which models will be called is not known here.
     """
     for name, metric, description in (
         (
             "bedrock-client-errors",
             "InvocationClientErrors",
-            "Bedrock refused calls as wrong: access to a model, a model id, a malformed request. Look at the errors by model "
-            "on the dashboard first, then at the worker's log for the reason.",
+            "Bedrock refused calls as wrong: access to a model, a model id, a malformed request. Look at the errors "
+            "by model on the dashboard first, then at the worker's log for the reason.",
         ),
         (
             "bedrock-server-errors",
             "InvocationServerErrors",
-            "Bedrock failed calls on its side; they are repeated. Look at the errors by model on the dashboard and at the AWS "
-            "Health Dashboard first.",
+            "Bedrock failed calls on its side; they are repeated. Look at the errors by model on the dashboard and "
+            "at the AWS Health Dashboard first.",
         ),
         (
             "bedrock-throttles",
             "InvocationThrottles",
-            "Bedrock throttled calls on this account; throttled requests are repeated and not lost. Look at the quota use by "
-            "lane and at the use by others on the account first.",
+            "Bedrock throttled calls on this account; throttled requests are repeated and not lost. Look at the "
+            "quota use by lane and at the use by others on the account first.",
         ),
     ):
         query = _Query(
@@ -97,24 +98,26 @@ def pipeline_alarms(settings: Settings, queues: Queues) -> list[Alarm]:
             "dead-letters",
             ABOVE,
             0,
-            f"Requests failed three deliveries and are in {name}-hold-next-batch-dlq. They are kept for 14 days. Look at the "
-            "worker's log for their ids first; redrive them to the hold queue when the cause is gone.",
+            f"Requests failed three deliveries and are in {name}-hold-next-batch-dlq. They are kept for 14 days. Look "
+            "at the worker's log for their ids first; redrive them to the hold queue when the cause is gone.",
             _queue("ApproximateNumberOfMessagesVisible", queues.hold_dlq.queue_name),
         ),
         Alarm(
             "input-dead-letters",
             ABOVE,
             0,
-            f"Input messages could not be taken in five times and are in {name}-input-dlq. They are kept for 14 days. Look at "
-            "the worker's log for faults of tables and bucket first; redrive them to the input queue when the cause is gone.",
+            f"Input messages could not be taken in five times and are in {name}-input-dlq. They are kept for 14 days. "
+            "Look at the worker's log for faults of tables and bucket first; redrive them to the input queue when "
+            "the cause is gone.",
             _queue("ApproximateNumberOfMessagesVisible", queues.input_dlq.queue_name),
         ),
         Alarm(
             "input-age",
             ABOVE,
             minutes * 60,
-            f"Messages wait in {name}-input for more than {minutes} minutes without being taken in, which does not depend on "
-            "Bedrock. Look at whether workers are alive first, then at faults of tables and bucket in their log.",
+            f"Messages wait in {name}-input for more than {minutes} minutes without being taken in, which does not "
+            "depend on Bedrock. Look at whether workers are alive first, then at faults of tables and bucket in "
+            "their log.",
             _queue("ApproximateAgeOfOldestMessage", queues.input.queue_name),
             3,
         ),
@@ -123,8 +126,8 @@ def pipeline_alarms(settings: Settings, queues: Queues) -> list[Alarm]:
             "backlog-not-draining",
             AT_LEAST,
             1,
-            "Requests have waited for 15 minutes and not one has finished. Look at Bedrock's errors and throttles and at the "
-            "budgets on the dashboard first, then at the worker's log for pauses.",
+            "Requests have waited for 15 minutes and not one has finished. Look at Bedrock's errors and throttles "
+            "and at the budgets on the dashboard first, then at the worker's log for pauses.",
             {
                 "metrics": [
                     _Query(
@@ -143,8 +146,8 @@ def pipeline_alarms(settings: Settings, queues: Queues) -> list[Alarm]:
             "no-worker",
             BELOW,
             1,
-            "No worker has said for three minutes that it is alive; nothing is worked on, and nothing is lost. Look at the "
-            f"events and stopped tasks of the ECS service {name}-worker first.",
+            "No worker has said for three minutes that it is alive; nothing is worked on, and nothing is lost. Look "
+            f"at the events and stopped tasks of the ECS service {name}-worker first.",
             _own("WorkersAlive", "Sum", 60),
             3,
             missing="breaching",
@@ -161,16 +164,17 @@ def pipeline_alarms(settings: Settings, queues: Queues) -> list[Alarm]:
             "budget-reached",
             ABOVE,
             0,
-            "A budget in dollars has no room left; what it covers waits, is rejected or is downgraded, as its policy says. "
-            "Look at the cost on the dashboard first, then raise the budget or let the work wait for the next day or month.",
+            "A budget in dollars has no room left; what it covers waits, is rejected or is downgraded, as its policy "
+            "says. Look at the cost on the dashboard first, then raise the budget or let the work wait for the next "
+            "day or month.",
             _own("BudgetsUsedUp", "Maximum", 60),
         ),
         Alarm(
             "delivery-faults",
             AT_LEAST,
             25,
-            "Queues, tables, the bucket or the topic refused 25 calls or more in five minutes; they are repeated and nothing "
-            "is lost. Look at the worker's log for which one and why first.",
+            "Queues, tables, the bucket or the topic refused 25 calls or more in five minutes; they are repeated and "
+            "nothing is lost. Look at the worker's log for which one and why first.",
             _own("PortErrors", "Sum", 300),
         ),
     ]

@@ -8,7 +8,7 @@ from .settings import Settings
 
 
 class Encryption(Construct):
-    """Tables have AWS's own key, as they hold no prompts; queues SQS's, so that producers need no permission for a key."""
+    """Tables have AWS's own key, as they hold no prompts; queues SQS's: producers need no permission for a key then."""
 
     def __init__(self, scope: Construct, id: str, settings: Settings, removal: RemovalPolicy) -> None:
         super().__init__(scope, id)

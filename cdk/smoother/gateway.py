@@ -1,7 +1,12 @@
 """The gateway's service behind a load balancer, and the key of its administrators."""
 
-from aws_cdk import aws_ec2 as ec2, aws_ecs as ecs, aws_elasticloadbalancingv2 as elb, aws_kms as kms
-from aws_cdk import aws_secretsmanager as secretsmanager
+from aws_cdk import (
+    aws_ec2 as ec2,
+    aws_ecs as ecs,
+    aws_elasticloadbalancingv2 as elb,
+    aws_kms as kms,
+    aws_secretsmanager as secretsmanager,
+)
 from constructs import Construct
 
 from .network import to_aws
@@ -17,7 +22,7 @@ TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-2021-06"
 
 
 def admin_key(scope: Construct, settings: Settings, key: kms.IKey) -> secretsmanager.CfnSecret:
-    """CloudFormation makes the value up: with an empty secret no gateway starts, and the whole stack would roll back."""
+    """CloudFormation makes the value up: with an empty secret no gateway starts, and the stack would roll back."""
     secret = secretsmanager.CfnSecret(
         scope,
         "GatewayAdminKey",
@@ -29,7 +34,8 @@ def admin_key(scope: Construct, settings: Settings, key: kms.IKey) -> secretsman
         ),
     )
     acknowledge(
-        secret, {"SMG4": "People and programs hold this key: whoever rotates it tells them, and then starts the service anew."}
+        secret,
+        {"SMG4": "People and programs hold this key: whoever rotates it tells them, and then starts the service anew."},
     )
     return secret
 
@@ -56,7 +62,7 @@ class Gateway(Construct):
             grants.gateway(),
             environment | {"SMOOTHER_DRAIN_GRACE": DRAIN_GRACE},
             port=PORT,
-            secrets={"SMOOTHER_ADMIN_KEY": admin.ref},
+            secrets={"SMOOTHER_ADMIN_KEY": admin.attr_id},
         )
         tasks_group, balancer_group = self._security_groups()
         self._balancer = self._load_balancer(balancer_group)
@@ -118,7 +124,9 @@ class Gateway(Construct):
             ],
         )
         if "0.0.0.0/0" in self._settings.gateway_cidrs:
-            acknowledge(balancer, {"EC23": "The setting gateway_cidrs opens the gateway to everybody; keys protect it."})
+            acknowledge(
+                balancer, {"EC23": "The setting gateway_cidrs opens the gateway to everybody; keys protect it."}
+            )
         # A resource of its own, as the two groups refer to each other.
         ec2.CfnSecurityGroupIngress(
             self,
@@ -152,7 +160,13 @@ class Gateway(Construct):
             ],
         )
         balancer.node.add_dependency(*self._network.ready)
-        acknowledge(balancer, {"ELB2": "The gateway records every request in the requests table; access logs need a bucket of their own."})
+        acknowledge(
+            balancer,
+            {
+                "ELB2": "The gateway records every request in the requests table; access logs need a bucket of their "
+                "own."
+            },
+        )
         return balancer
 
     def _listen(self, targets: elb.CfnTargetGroup) -> elb.CfnListener:

@@ -1,6 +1,7 @@
 """A VPC with two public subnets, or an existing one, and the security groups."""
 
 import ipaddress
+from itertools import islice
 
 from aws_cdk import CfnTag, Fn, aws_ec2 as ec2
 from constructs import Construct, IDependable
@@ -54,11 +55,17 @@ class Network(Construct):
         )
         acknowledge(
             vpc,
-            {"VPC7": "Tasks take no connections and only open their own to AWS; flow logs of that would cost more than they tell."},
+            {
+                "VPC7": "Tasks take no connections and only open their own to AWS; flow logs of that would cost more "
+                "than they tell."
+            },
         )
         gateway = ec2.CfnInternetGateway(self, "InternetGateway", tags=[CfnTag(key="Name", value=name)])
         attachment = ec2.CfnVPCGatewayAttachment(
-            self, "InternetGatewayAttachment", vpc_id=vpc.attr_vpc_id, internet_gateway_id=gateway.attr_internet_gateway_id
+            self,
+            "InternetGatewayAttachment",
+            vpc_id=vpc.attr_vpc_id,
+            internet_gateway_id=gateway.attr_internet_gateway_id,
         )
         routes = ec2.CfnRouteTable(
             self, "RouteTable", vpc_id=vpc.attr_vpc_id, tags=[CfnTag(key="Name", value=f"{name}-public")]
@@ -117,4 +124,4 @@ def to_aws() -> ec2.CfnSecurityGroup.EgressProperty:
 def subnet_cidrs(vpc_cidr: str) -> list[str]:
     """Two subnets, a sixteenth of the network each: room for more beside them."""
     network = ipaddress.IPv4Network(vpc_cidr)
-    return [str(subnet) for subnet, _ in zip(network.subnets(prefixlen_diff=4), range(2))]
+    return [str(subnet) for subnet in islice(network.subnets(prefixlen_diff=4), 2)]

@@ -36,5 +36,8 @@ class Payloads(Construct):
         self.bucket.add_to_resource_policy(tls_only("s3:*", self.bucket.bucket_arn, self.bucket.arn_for_objects("*")))
         acknowledge(
             self.bucket,
-            {"S1": "CloudTrail data events tell who reads bodies, where an account wants that; access logs need a bucket of their own."},
+            {
+                "S1": "CloudTrail data events tell who reads bodies, where an account wants that; access logs need a "
+                "bucket of their own."
+            },
         )

@@ -4,9 +4,18 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from aws_cdk import Aws, aws_dynamodb as dynamodb, aws_iam as iam, aws_kms as kms, aws_s3 as s3, aws_sns as sns, aws_sqs as sqs
+from aws_cdk import (
+    Aws,
+    aws_dynamodb as dynamodb,
+    aws_iam as iam,
+    aws_kms as kms,
+    aws_s3 as s3,
+    aws_sns as sns,
+    aws_sqs as sqs,
+)
 from constructs import Construct
 
+from .notes import acknowledge_wildcards
 from .settings import Settings
 
 METRICS_NAMESPACE = "Smoother"
@@ -21,7 +30,11 @@ def allow(
     principal: iam.IPrincipal | None = None,
 ) -> iam.PolicyStatement:
     return iam.PolicyStatement(
-        sid=sid, actions=actions, resources=resources, conditions=conditions, principals=[principal] if principal else None
+        sid=sid,
+        actions=actions,
+        resources=resources,
+        conditions=conditions,
+        principals=[principal] if principal else None,
     )
 
 
@@ -41,7 +54,7 @@ def role(
     scope: Construct, id: str, name: str, description: str, service: str, statements: list[iam.PolicyStatement]
 ) -> iam.Role:
     """A role that `service` assumes for this account only, with one inline policy of the role's name."""
-    return iam.Role(
+    made = iam.Role(
         scope,
         id,
         role_name=name,
@@ -49,6 +62,8 @@ def role(
         assumed_by=iam.ServicePrincipal(service, conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}}),
         inline_policies={name: iam.PolicyDocument(statements=statements)},
     )
+    acknowledge_wildcards(made, statements)
+    return made
 
 
 def model_arns(settings: Settings) -> list[str]:
@@ -62,7 +77,9 @@ def model_arns(settings: Settings) -> list[str]:
             arns.append(model)
             continue
         foundation = _PROFILE_PREFIX.sub("", model)
-        arns.append(f"arn:{settings.partition}:bedrock:{settings.aws_region}:{Aws.ACCOUNT_ID}:inference-profile/{model}")
+        arns.append(
+            f"arn:{settings.partition}:bedrock:{settings.aws_region}:{Aws.ACCOUNT_ID}:inference-profile/{model}"
+        )
         arns.append(f"arn:{settings.partition}:bedrock:*::foundation-model/{foundation}")
     return list(dict.fromkeys(arns))
 

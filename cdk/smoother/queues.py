@@ -3,6 +3,7 @@
 from aws_cdk import Aws, Duration, aws_sqs as sqs
 from constructs import Construct
 
+from .notes import acknowledge
 from .policies import tls_only
 from .settings import Settings
 
@@ -19,13 +20,16 @@ class Queues(Construct):
         self.input_dlq = self._queue("InputDlq", "input-dlq", source="input")
         self.input = self._queue("Input", "input", dead_letters=(self.input_dlq, INPUT_MAX_RECEIVES))
         self.results = self._queue("Results", "bedrock-results")
+        acknowledge(
+            self.results, {"SQS3": "Only its consumers receive there: when they give a message up is theirs to say."}
+        )
         self.hold_dlq = self._queue("HoldDlq", "hold-next-batch-dlq", source="hold-next-batch")
         self.hold = self._queue("Hold", "hold-next-batch", dead_letters=(self.hold_dlq, HOLD_MAX_RECEIVES))
 
     def _queue(
         self, id: str, name: str, dead_letters: tuple[sqs.Queue, int] | None = None, source: str | None = None
     ) -> sqs.Queue:
-        """`source` names the one queue that may use this one for dead letters: by name, as the two refer to each other."""
+        """`source` names the one queue whose dead letters this one takes: by name, as the two refer to each other."""
         settings = self._settings
         redrive_from = None
         if source:

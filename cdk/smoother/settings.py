@@ -99,10 +99,15 @@ _FARGATE_MEMORY = {
     8192: range(16384, 61440 + 1, 4096),
     16384: range(32768, 122880 + 1, 8192),
 }
-_LOG_RETENTION_DAYS = (
-    [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731]
-    + [1096, 1827, 2192, 2557, 2922, 3288, 3653]
-)
+_LOG_RETENTION_DAYS = [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731] + [
+    1096,
+    1827,
+    2192,
+    2557,
+    2922,
+    3288,
+    3653,
+]
 _MOST_SETTINGS_BYTES = 32 * 1024
 """A task definition has 64 KiB, all else in it included."""
 
@@ -153,7 +158,8 @@ _READERS: dict[str, Reader] = {
     ),
     "discovery_schedule": or_empty(
         text(
-            r"rate\([1-9][0-9]* (minutes?|hours?|days?)\)|cron\([^ ()]+( [^ ()]+){5}\)|at\([0-9]{4}-\d\d-\d\dT\d\d:\d\d:\d\d\)",
+            r"rate\([1-9][0-9]* (minutes?|hours?|days?)\)|cron\([^ ()]+( [^ ()]+){5}\)"
+            r"|at\([0-9]{4}-\d\d-\d\dT\d\d:\d\d:\d\d\)",
             "rate(1 day), cron(0 6 * * ? *) or at(2030-01-31T06:00:00)",
         )
     ),
@@ -203,7 +209,7 @@ def read(context: Mapping[str, Any]) -> Settings:
         Faults: with all there are.
     """
     faults = [
-        f'{key}: there is no such setting; did you mean {close[0]}?'
+        f"{key}: there is no such setting; did you mean {close[0]}?"
         for key in context
         if key not in NAMES and (close := difflib.get_close_matches(key, NAMES, 1, 0.8))
     ]
@@ -235,9 +241,13 @@ def _disagreements(values: dict[str, Any]) -> list[str]:
 
     faults = []
     if known("cpu", "memory") and values["memory"] not in (sizes := _FARGATE_MEMORY[values["cpu"]]):
-        faults.append(f"memory: is {values['memory']}; Fargate has, with cpu {values['cpu']}, {', '.join(map(str, sizes))}")
+        faults.append(
+            f"memory: is {values['memory']}; Fargate has, with cpu {values['cpu']}, {', '.join(map(str, sizes))}"
+        )
     if known("min_replicas", "max_replicas") and values["max_replicas"] < values["min_replicas"]:
-        faults.append(f"max_replicas: is {values['max_replicas']}, less than min_replicas, {values['min_replicas']}; raise it")
+        faults.append(
+            f"max_replicas: is {values['max_replicas']}, less than min_replicas, {values['min_replicas']}; raise it"
+        )
     if known("allowed_models") and not values["allowed_models"]:
         faults.append("allowed_models: is empty, so no model could be called; list some")
     if known("vpc_id", "subnet_ids") and bool(values["vpc_id"]) != bool(values["subnet_ids"]):
@@ -247,8 +257,9 @@ def _disagreements(values: dict[str, Any]) -> list[str]:
         faults += _settings_file_faults(values["settings_file"])
     if values.get("vpc_id") == "" and values.get("assign_public_ip") is False:
         faults.append(
-            "assign_public_ip: is false without vpc_id, but the subnets of the VPC that is made are public, where a task "
-            "without a public address reaches nothing; give true, or a vpc_id with subnets behind NAT or VPC endpoints"
+            "assign_public_ip: is false without vpc_id, but the subnets of the VPC that is made are public, where a "
+            "task without a public address reaches nothing; give true, or a vpc_id with subnets behind NAT or VPC "
+            "endpoints"
         )
     if values.get("gateway_enabled"):
         faults += _gateway_faults(values)
@@ -263,7 +274,10 @@ def _gateway_faults(values: dict[str, Any]) -> list[str]:
         faults.append("subnet_ids: is one; the gateway's load balancer needs two in different Availability Zones")
     certificate, region = values.get("certificate_arn"), values.get("aws_region")
     if certificate and region and certificate.split(":")[3] != region:
-        faults.append(f"certificate_arn: is of another Region than {region}, which its load balancer does not take; request one there")
+        faults.append(
+            f"certificate_arn: is of another Region than {region}, which its load balancer does not take; request one "
+            "there"
+        )
     if len(name := values.get("name", "")) > 24:
         faults.append(f"name: {name} has {len(name)} characters; a load balancer's name leaves 24 with the gateway")
     return faults
@@ -274,9 +288,14 @@ def _settings_file_faults(path: str) -> list[str]:
         content = Path(path).read_bytes()
         tomllib.loads(content.decode())
     except OSError as error:
-        return [f"settings_file: {path} cannot be read ({error.strerror}) from {Path.cwd()}; give the path of a TOML file"]
+        return [
+            f"settings_file: {path} cannot be read ({error.strerror}) from {Path.cwd()}; give the path of a TOML file"
+        ]
     except ValueError as error:
         return [f"settings_file: {path} is not TOML ({error}); correct it"]
     if len(content) > _MOST_SETTINGS_BYTES:
-        return [f"settings_file: {path} has {len(content)} bytes, a task definition has room for {_MOST_SETTINGS_BYTES}; shorten it"]
+        return [
+            f"settings_file: {path} has {len(content)} bytes, a task definition has room for {_MOST_SETTINGS_BYTES}; "
+            "shorten it"
+        ]
     return []

@@ -93,13 +93,13 @@ class Smoother(Stack):
             "DashboardUrl": monitoring.dashboard_url,
             "GatewayUrl": gateway.url if gateway else "",
             "GatewayServiceName": gateway.service.attr_name if gateway else "",
-            "GatewayAdminSecretArn": admin.ref if admin else "",
+            "GatewayAdminSecretArn": admin.attr_id if admin else "",
             "DiscoveryTaskDefinitionArn": discovery.task.definition.ref if discovery else "",
         }.items():
             CfnOutput(self, name, value=value)
 
     def _allocate_logical_id(self, element: CfnElement) -> str:
-        """The path without the usual hash, so that the events of a deployment can be read. CDK refuses a name made twice."""
+        """The path without the usual hash, to be read in a deployment's events. CDK refuses a name made twice."""
         path = element.node.path.split("/")[1:]
         return "".join(part for part in path if part not in ("Resource", "Default"))
 

@@ -58,19 +58,6 @@ class Fargate(Construct):
             TASKS_SERVICE,
             self._starting(key, secrets),
         )
-        acknowledge(
-            self.execution_role,
-            {
-                "IAM5[Resource::*]": "ecr:GetAuthorizationToken knows no resources.",
-                f"IAM5[Resource::arn:{settings.partition}:ecr:{settings.aws_region}:<AWS::AccountId>:repository/*]": (
-                    "The image may come from any repository of this account; its address is a setting."
-                ),
-            }
-            | {
-                f"IAM5[Resource::<Fargate{part.title()}Logs.Arn>]": "Streams of one log group."
-                for part in parts
-            },
-        )
 
     def service(
         self,
@@ -80,7 +67,7 @@ class Fargate(Construct):
         replicas: int,
         load_balancer: ecs.CfnService.LoadBalancerProperty | None = None,
     ) -> ecs.CfnService:
-        """Keeps `replicas` of the task running, and goes back to the last version that ran when a new one does not start."""
+        """Keeps `replicas` of the task running; when a new version does not start, goes back to the last that did."""
         service = ecs.CfnService(
             scope,
             "Service",
@@ -135,7 +122,7 @@ class Fargate(Construct):
         if secrets:
             via = {"StringEquals": {"kms:ViaService": f"secretsmanager.{self.settings.aws_region}.amazonaws.com"}}
             statements += [
-                allow("Secrets", ["secretsmanager:GetSecretValue"], [secret.ref for secret in secrets]),
+                allow("Secrets", ["secretsmanager:GetSecretValue"], [secret.attr_id for secret in secrets]),
                 allow("SecretsKey", ["kms:Decrypt"], [key.key_arn], via),
             ]
         return statements
@@ -191,7 +178,9 @@ class Task(Construct):
                     ),
                     stop_timeout=STOP_TIMEOUT_SECONDS,
                     health_check=health_check,
-                    port_mappings=[container.PortMappingProperty(container_port=port, host_port=port, protocol="tcp")] if port else None,
+                    port_mappings=[container.PortMappingProperty(container_port=port, host_port=port, protocol="tcp")]
+                    if port
+                    else None,
                     environment=[
                         container.KeyValuePairProperty(name=name, value=value)
                         for name, value in sorted(environment.items())
@@ -214,4 +203,7 @@ class Task(Construct):
                 )
             ],
         )
-        acknowledge(self.definition, {"ECS2": "The environment holds names, addresses and limits; secrets come from Secrets Manager."})
+        acknowledge(
+            self.definition,
+            {"ECS2": "The environment holds names, addresses and limits; secrets come from Secrets Manager."},
+        )

@@ -1,4 +1,4 @@
-"""How values of the context are read and judged, each kind by a reader: as JSON has them, or as the text that -c gives."""
+"""How values of the context are read and judged: as JSON has them, or as the text that -c gives. A reader a kind."""
 
 import ipaddress
 import json
@@ -119,9 +119,13 @@ def tags(raw: Any) -> dict[str, str]:
             found = _json(raw)
         elif all(equals for _, equals, _ in pairs):
             found = {key.strip(): value.strip() for key, _, value in pairs}
-    if not isinstance(found, dict) or len(found) > 40 or not all(
-        isinstance(value, str) and 1 <= len(key) <= 128 and len(value) <= 256 and not key.lower().startswith("aws:")
-        for key, value in found.items()
+    if (
+        not isinstance(found, dict)
+        or len(found) > 40
+        or not all(
+            isinstance(value, str) and 1 <= len(key) <= 128 and len(value) <= 256 and not key.lower().startswith("aws:")
+            for key, value in found.items()
+        )
     ):
         raise Unfit(
             "a map of at most 40 texts of 256 characters, their keys 1 to 128 characters without aws: in front; "
@@ -131,7 +135,9 @@ def tags(raw: Any) -> dict[str, str]:
 
 
 def image(raw: Any) -> str:
-    expected = "a container image with a tag other than latest or with a digest, such as registry.example/smoother:1.0.0"
+    expected = (
+        "a container image with a tag other than latest or with a digest, such as registry.example/smoother:1.0.0"
+    )
     found = text(
         r"[a-z0-9][a-z0-9.-]*(:[0-9]+)?(/[a-z0-9][a-z0-9._-]*)*"
         r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}|(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?@sha256:[0-9a-f]{64})",

@@ -27,7 +27,7 @@ class Worker(Construct):
             self._scale(fargate)
 
     def _scale(self, fargate: Fargate) -> None:
-        """By backlog: not by processor, which waiting for Bedrock does not use, and not by the queues, which are kept short."""
+        """By backlog: not by processor, which calls do not use, and not by queues, which are kept short."""
         settings = fargate.settings
         target = autoscaling.CfnScalableTarget(
             self,
