@@ -11,13 +11,14 @@ use serde::Serialize;
 
 use self::metrics::Metric;
 use super::pace::LaneSnapshot;
+use super::plan::Reading;
 use super::usage::{KEPT_MINUTES, Used};
 use crate::clock::Timestamp;
 use crate::ports::Minute;
 use crate::ports::metrics::{Datum, Unit};
 use crate::ports::model::CallErrorClass;
 use crate::ports::reports::ReportRow;
-use crate::request::{Lane, Status, Usage};
+use crate::request::{Lane, Priority, Status, Usage};
 
 /// Waits and other durations in milliseconds, one day at most, to three digits.
 const LONGEST_MS: u64 = 24 * 3600 * 1000;
@@ -150,6 +151,9 @@ impl Tally {
             *c.total.finished.entry(report.status.as_str()).or_default() += 1;
             c.add(metrics::REQUESTS_FINISHED, [], 1.0);
             c.add(metrics::REQUESTS_FINISHED_OF_STATUS, [report.status.as_str()], 1.0);
+            if missed_its_deadline(report) {
+                c.add(metrics::MISSED_DEADLINES, [], 1.0);
+            }
             if let (Status::Succeeded, Some(latency)) = (report.status, report.latency_ms) {
                 let average = c.average_call_ms.get_or_insert(latency as f64);
                 *average += 0.02 * (latency as f64 - *average);
@@ -201,6 +205,31 @@ impl Tally {
         });
     }
 
+    /// This worker is there, once a minute.
+    pub fn observe_worker(&self) {
+        self.with(|c| c.add(metrics::WORKERS_ALIVE, [], 1.0));
+    }
+
+    /// How the fleet's work stands, once a minute; told by the planner.
+    pub fn observe_fleet(&self, reading: &Reading) {
+        self.with(|c| {
+            if let Some(backlog) = &reading.backlog {
+                let mut classes = Priority::CLASSES.map(|class| (class, 0));
+                for (priority, rows) in backlog {
+                    for (_, sum) in classes.iter_mut().filter(|(class, _)| *class == priority.class()) {
+                        *sum += rows;
+                    }
+                }
+                for (class, rows) in classes {
+                    c.add(metrics::BACKLOG_OF_PRIORITY, [class], rows as f64);
+                }
+                c.add(metrics::BACKLOG, [], backlog.values().sum::<u64>() as f64);
+            }
+            c.add(metrics::OLDEST_WAIT, [], reading.oldest_wait.as_millis() as f64);
+            c.add(metrics::BUDGETS_USED_UP, [], reading.budgets_used_up as f64);
+        });
+    }
+
     /// A port call failed and will be repeated.
     pub fn port_error(&self) {
         self.with(|c| {
@@ -243,7 +272,7 @@ impl Tally {
     }
 
     fn class(report: &ReportRow) -> &'static str {
-        crate::request::Priority::from_number(report.priority.into()).unwrap_or_default().class()
+        Priority::from_number(report.priority.into()).unwrap_or_default().class()
     }
 
     fn with<T>(&self, f: impl FnOnce(&mut Counts) -> T) -> T {
@@ -261,6 +290,16 @@ impl Counts {
         samples.total += value;
         samples.min = samples.min.min(value);
         samples.max = samples.max.max(value);
+    }
+}
+
+/// Who cancelled a request does not miss it, and one that was rejected never had a chance.
+fn missed_its_deadline(report: &ReportRow) -> bool {
+    let late = || report.deadline.is_some_and(|deadline| report.finished_at > deadline);
+    match report.status {
+        Status::Expired => true,
+        Status::Succeeded | Status::Failed => late(),
+        _ => false,
     }
 }
 
@@ -323,6 +362,50 @@ mod tests {
     }
 
     #[test]
+    fn deadlines_are_missed_by_what_ends_after_them() {
+        let (early, late) = (Some(Timestamp(999)), Some(Timestamp(1_000)));
+        for (status, deadline, missed) in [
+            (Status::Succeeded, late, false),
+            (Status::Succeeded, early, true),
+            (Status::Failed, early, true),
+            (Status::Failed, late, false),
+            (Status::Failed, None, false),
+            (Status::Expired, early, true),
+            (Status::Cancelled, early, false),
+            (Status::Rejected, early, false),
+        ] {
+            let tally = Tally::default();
+            tally.finished(&ReportRow { status, deadline, ..finished() });
+            let counted = tally.take_data(Timestamp(0)).iter().any(|datum| datum.name == "MissedDeadlines");
+            assert_eq!(counted, missed, "{status} {deadline:?}");
+        }
+    }
+
+    #[test]
+    fn the_backlog_is_told_by_class_and_in_all() {
+        let tally = Tally::default();
+        let backlog =
+            [(0, 1), (1, 2), (2, 3), (5, 4), (9, 5)].map(|(n, rows)| (Priority::from_number(n).unwrap(), rows));
+        let reading =
+            Reading { backlog: Some(backlog.into()), oldest_wait: Duration::from_secs(2), budgets_used_up: 0 };
+        tally.observe_fleet(&reading);
+        let data = tally.take_data(Timestamp(0));
+        let told: Vec<(&str, &str, f64)> =
+            data.iter().map(|d| (d.name, d.dimensions.first().map_or("", |(_, value)| value), d.sum)).collect();
+        let expected = [
+            ("Backlog", "", 15.0),
+            ("Backlog", "bulk", 5.0),
+            ("Backlog", "high", 5.0),
+            ("Backlog", "low", 0.0),
+            ("Backlog", "normal", 4.0),
+            ("Backlog", "urgent", 1.0),
+            ("BudgetsUsedUp", "", 0.0),
+            ("OldestWait", "", 2000.0),
+        ];
+        assert_eq!(told, expected);
+    }
+
+    #[test]
     fn everything_in_the_table_is_counted() {
         let tally = Tally::default();
         tally.admitted();
@@ -332,6 +415,13 @@ mod tests {
         let lane_of = Lane::new("1", "us-east-1", &crate::request::ModelId::new("m").unwrap());
         tally.settled(&lane_of, 1.0, Timestamp(0));
         tally.finished(&finished());
+        tally.finished(&ReportRow { status: Status::Expired, ..finished() });
+        tally.observe_worker();
+        tally.observe_fleet(&Reading {
+            backlog: Some(BTreeMap::new()),
+            oldest_wait: Duration::ZERO,
+            budgets_used_up: 0,
+        });
         tally.observe_lane(&lane());
         tally.port_error();
         let data = tally.take_data(Timestamp(0));

@@ -7,6 +7,7 @@ mod control;
 mod crashes;
 mod dead_letters;
 mod health;
+mod metrics;
 mod mortal;
 mod pauses;
 mod quotas;

@@ -6,7 +6,9 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::SdkError;
 use aws_sdk_sqs::types::QueueAttributeName;
 
-use super::schema;
+use serde_json::json;
+
+use super::{schema, tolerate};
 use crate::aws::errors::port_error;
 use crate::ports::{PortError, PortResult};
 
@@ -26,13 +28,47 @@ pub async fn create_all(client: &Client, queues: &schema::Queues) -> PortResult<
     let input_dlq = create(client, &queues.input_dlq, None).await?;
     let hold_dlq = create(client, &queues.hold_dlq, None).await?;
     let (dead_input, dead_hold) = (arn(client, &input_dlq).await?, arn(client, &hold_dlq).await?);
-    Ok(Queues {
+    let made = Queues {
         input: create(client, &queues.input, Some(&dead_input)).await?,
         results: create(client, &queues.results, None).await?,
         hold: create(client, &queues.hold, Some(&dead_hold)).await?,
         input_dlq,
         hold_dlq,
-    })
+    };
+    let (input, hold, results) =
+        (arn(client, &made.input).await?, arn(client, &made.hold).await?, arn(client, &made.results).await?);
+    for (url, own, source) in [
+        (&made.input, &input, None),
+        (&made.input_dlq, &dead_input, Some(&input)),
+        (&made.results, &results, None),
+        (&made.hold, &hold, None),
+        (&made.hold_dlq, &dead_hold, Some(&hold)),
+    ] {
+        tolerate(harden(client, url, own, source).await);
+    }
+    Ok(made)
+}
+
+/// Only over TLS; and into a dead-letter queue only what comes from its queue.
+async fn harden(client: &Client, url: &str, own: &str, source: Option<&String>) -> PortResult<()> {
+    let policy = json!({
+        "Version": "2012-10-17",
+        "Statement": [{
+            "Sid": "TlsOnly",
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "sqs:*",
+            "Resource": own,
+            "Condition": { "Bool": { "aws:SecureTransport": "false" } },
+        }],
+    });
+    let mut call =
+        client.set_queue_attributes().queue_url(url).attributes(QueueAttributeName::Policy, policy.to_string());
+    if let Some(source) = source {
+        let allow = json!({ "redrivePermission": "byQueue", "sourceQueueArns": [source] });
+        call = call.attributes(QueueAttributeName::RedriveAllowPolicy, allow.to_string());
+    }
+    call.send().await.map(drop).map_err(|e| port_error(format!("sqs set the policies of {url}"), &e))
 }
 
 fn attributes(queue: &schema::Queue, dead_letters: Option<&str>) -> Attributes {
@@ -42,7 +78,7 @@ fn attributes(queue: &schema::Queue, dead_letters: Option<&str>) -> Attributes {
         (QueueAttributeName::SqsManagedSseEnabled, "true".to_owned()),
     ]);
     if let (Some(target), Some(receives)) = (dead_letters, queue.max_receives) {
-        let policy = serde_json::json!({ "deadLetterTargetArn": target, "maxReceiveCount": receives.to_string() });
+        let policy = json!({ "deadLetterTargetArn": target, "maxReceiveCount": receives.to_string() });
         attributes.insert(QueueAttributeName::RedrivePolicy, policy.to_string());
     }
     attributes

@@ -36,6 +36,8 @@ pub struct Entry {
 enum Whose {
     /// Every worker counts what it does itself: the sum over the workers is the fleet's.
     Worker,
+    /// The worker that plans tells how the fleet's work stands.
+    Planner,
 }
 
 macro_rules! metrics {
@@ -60,6 +62,20 @@ macro_rules! metrics {
 }
 
 metrics! {
+    /// Workers: one each.
+    WORKERS_ALIVE = "WorkersAlive" [] Count by Worker;
+    /// Requests in line: those that are put off, in the hold queue or being called are not counted.
+    BACKLOG = "Backlog" [] Count by Planner;
+    /// The same by priority class: `urgent`, `high`, `normal`, `low` or `bulk`.
+    BACKLOG_OF_PRIORITY = "Backlog" ["Priority"] Count by Planner;
+    /// How long the oldest request has waited that is in line and not paused, as far as the planner looks ahead: some hundred
+    /// requests of each line. 0 when there is none.
+    OLDEST_WAIT = "OldestWait" [] Milliseconds by Planner;
+    /// Budgets that are spent, or had no room for a request that came up. 0 when there are none.
+    BUDGETS_USED_UP = "BudgetsUsedUp" [] Count by Planner;
+    /// Requests that ended as `EXPIRED`, or were answered or failed after their deadline.
+    MISSED_DEADLINES = "MissedDeadlines" [] Count by Worker;
+
     /// Requests taken into the backlog.
     REQUESTS_ADMITTED = "RequestsAdmitted" [] Count by Worker;
     /// Requests that reached their end, whatever it is.
@@ -122,6 +138,7 @@ pub fn document() -> String {
         let meaning = doc.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ");
         let by = match by {
             Whose::Worker => "every worker",
+            Whose::Planner => "the planner",
         };
         // Writing to a String does not fail.
         _ = writeln!(page, "| `{name}` | {dimensions} | {} | {by} | {meaning} |", unit.name());
@@ -134,8 +151,16 @@ const INTRODUCTION: &str =
 # Metrics
 
 The worker delivers these to CloudWatch, namespace `Smoother`, once a minute, each as one statistic set (sum, least,
-greatest, number of samples); with `--local DIR` they go to the table `metrics` of `smoother.db` in that directory. What did not happen in a minute is
-not delivered. `smoother schema` prints the list as JSON.
+greatest, number of samples); with `--local DIR` they go to the table `metrics` of `smoother.db` in that directory. What did
+not happen in a minute is not delivered; `WorkersAlive` and what the planner tells come every minute. `smoother schema` prints
+the list as JSON.
+
+What every worker counts is the fleet's when summed up (`Sum`). What the planner tells is a state, told once a minute: take
+`Maximum`. While nobody plans, for some seconds after a planner was lost, nobody tells it, and a minute may lack it.
+
+`Backlog` may be a minute old, and older the larger it is, since counting costs reads on AWS: between two counts lie a minute and a
+second for every 500 requests that were counted (some 34 minutes at a million), so that counting reads no more than 500 requests a
+second over time. In between the last count is repeated as it is; once the lines are empty it is counted anew.
 
 ";
 
