@@ -1,6 +1,20 @@
+import json
+import subprocess
+import threading
+import traceback
+
 import pytest
 
+from rig.processes import Processes
+from rig.services import Simulator, start_emulator
 from rig.wire import Wire
+from stack.cdk import Cdk
+from stack.deployed import Cloud, Deployed
+from stack.inventory import inventory
+from stack.lacks import LACKS
+from stack.run import Run
+from stack.terraform import Terraform
+from stack.variables import EVERYTHING, NAME, SETTINGS
 
 pytest_plugins = ["rig.fixtures"]
 
@@ -10,3 +24,77 @@ def wire(emulator):
     wire = Wire(emulator)
     yield wire
     wire.stop()
+
+
+class Job:
+    """Work in a thread of its own, since deploying is mostly waiting; the first to ask for the outcome gets the trouble too."""
+
+    def __init__(self, work, *arguments):
+        self.outcome = self.trouble = None
+        self.thread = threading.Thread(target=self.work, args=(work, *arguments), daemon=True)
+        self.thread.start()
+
+    def work(self, work, *arguments):
+        try:
+            self.outcome = work(*arguments)
+        except BaseException:
+            self.trouble = traceback.format_exc()
+
+    def result(self):
+        self.thread.join()
+        assert not self.trouble, self.trouble
+        return self.outcome
+
+
+def deploy(kind, directory, emulator):
+    """Everything the emulator can take, of every switch."""
+    before = inventory(Cloud(emulator))
+    if kind == "terraform":
+        stack = Terraform(directory, emulator, SETTINGS)
+        variables = {**EVERYTHING, "autoscaling": False}
+        outputs = stack.deploy(variables)
+        raw = {"state": stack.state(), "plan": stack.plan(EVERYTHING)}
+    else:
+        stack, variables = Cdk(directory, emulator, SETTINGS), EVERYTHING
+        outputs = stack.deploy(variables, LACKS["cdk"])
+        raw = {"template": stack.template, "physical": stack.physical()}
+    return Deployed(kind, stack, emulator, variables, outputs, before, raw)
+
+
+@pytest.fixture(scope="session")
+def deployments(session_processes, tmp_path_factory, binary):
+    """Both deployments, each on an emulator of its own, made side by side; and a worker's run on each right after."""
+    jobs, runs = {}, {}
+
+    def run(kind, directory, processes):
+        deployed = jobs[kind].result()
+        return Run(deployed, binary, processes, lambda settings: Simulator(processes, binary, settings)).go()
+
+    all_processes = []
+    for kind in ("terraform", "cdk"):
+        directory = tmp_path_factory.mktemp(kind)
+        emulator = start_emulator(session_processes)
+        jobs[kind] = Job(deploy, kind, directory, emulator)
+        all_processes.append(Processes(directory))
+        runs[kind] = Job(run, kind, directory, all_processes[-1])
+    yield jobs, runs
+    for processes in all_processes:
+        processes.stop()
+
+
+@pytest.fixture(scope="session", params=["terraform", "cdk"])
+def deployed(request, deployments):
+    return deployments[0][request.param].result()
+
+
+@pytest.fixture(scope="session")
+def worked(deployed, deployments):
+    """The run of a worker on the deployment."""
+    return deployments[1][deployed.kind].result()
+
+
+@pytest.fixture(scope="session")
+def schema(binary):
+    """What the code says a deployment must provide."""
+    said = subprocess.run([binary, "schema", "--prefix", NAME], capture_output=True, check=True, timeout=30)
+    return json.loads(said.stdout)

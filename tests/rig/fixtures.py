@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pytest
 
+# For what tests have to install; everything they test is on this machine.
+PROXIES = {name: value for name, value in os.environ.items() if name.upper().endswith("_PROXY")}
+OURS = ("SMOOTHER_BIN", "SMOOTHER_VENV", "SMOOTHER_TERRAFORM", "SMOOTHER_CDK", "SMOOTHER_CDK_CLI", "SMOOTHER_DEPLOY_VENV")
+
 for name in list(os.environ):
     # Nothing of the machine's configuration may reach boto3 here; processes get an environment of their own.
-    ours = name in ("SMOOTHER_BIN", "SMOOTHER_VENV")
-    if name.upper().endswith("_PROXY") or (name.startswith(("AWS_", "SMOOTHER_")) and not ours):
+    if name.upper().endswith("_PROXY") or (name.startswith(("AWS_", "SMOOTHER_")) and name not in OURS):
         del os.environ[name]
 os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = "/dev/null"
 

@@ -29,23 +29,16 @@ def client(service, endpoint):
     )
 
 
-class AwsPlace:
-    """What `smoother init` made under a prefix of its own; boto3 is the producer and the consumer."""
+class Aws:
+    """Queues, tables, a bucket and a topic on AWS; boto3 is the producer and the consumer.
 
-    def __init__(self, binary, processes, emulator):
-        self.emulator = emulator
-        self.prefix = f"t{uuid.uuid4().hex[:10]}"
-        base = {"AWS_ENDPOINT_URL": emulator, **CREDENTIALS}
-        init = [binary, "init", "--prefix", self.prefix]
-        made = processes.start("init", [*init, "--env"], base)
-        assert made.ended(60) == 0, made.log()
-        assignments = [shlex.split(line) for line in made.out().splitlines()]
-        assert all(words[0] == "export" and len(words) == 2 for words in assignments), made.out()
-        self.env = {**base, **dict(words[1].split("=", 1) for words in assignments)}
-        self.flags = []
-        again = processes.start("init", [*init, "--json"], base)
-        assert again.ended(60) == 0, again.log()
-        self.outputs = json.loads(again.out())
+    `outputs` has their names and URLs, under the names of the settings; `env` is a worker's environment.
+    """
+
+    flags = ()
+
+    def __init__(self, emulator, prefix, outputs, env):
+        self.emulator, self.prefix, self.outputs, self.env = emulator, prefix, outputs, env
         for service in ("sqs", "dynamodb", "s3", "sns", "cloudwatch"):
             setattr(self, service, client(service, emulator))
 
@@ -148,6 +141,23 @@ class AwsPlace:
 
     def payload(self, key):
         return self.s3.get_object(Bucket=self.outputs["bucket"], Key=key)["Body"].read()
+
+
+class AwsPlace(Aws):
+    """What `smoother init` made under a prefix of its own."""
+
+    def __init__(self, binary, processes, emulator):
+        prefix = f"t{uuid.uuid4().hex[:10]}"
+        base = {"AWS_ENDPOINT_URL": emulator, **CREDENTIALS}
+        init = [binary, "init", "--prefix", prefix]
+        made = processes.start("init", [*init, "--env"], base)
+        assert made.ended(60) == 0, made.log()
+        assignments = [shlex.split(line) for line in made.out().splitlines()]
+        assert all(words[0] == "export" and len(words) == 2 for words in assignments), made.out()
+        env = {**base, **dict(words[1].split("=", 1) for words in assignments)}
+        again = processes.start("init", [*init, "--json"], base)
+        assert again.ended(60) == 0, again.log()
+        super().__init__(emulator, prefix, json.loads(again.out()), env)
 
 
 class LocalPlace:

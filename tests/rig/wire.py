@@ -75,6 +75,8 @@ class Wire:
         # What the proxy itself could not do; `stop` raises them.
         self.faults = []
         self.roles = {}
+        # Given a record, an answer (status, body, headers) to give in place of AWS's, or None.
+        self.spoil = lambda record: None
         # ARN of a bucket or topic → ARN of the key that encrypts it.
         self.keys = {}
         self.loop = asyncio.new_event_loop()
@@ -143,6 +145,10 @@ class Wire:
             status, answer, more = denial(call, role.name, record.refused)
             record.status, record.received = status, len(answer)
             await respond(writer, status, answer, more)
+            return
+        if call and (spoilt := self.spoil(record)):
+            record.status, record.received = spoilt[0], len(spoilt[1])
+            await respond(writer, *spoilt)
             return
         place = "bedrock" if self.is_simulated(call) else "aws"
         try:
