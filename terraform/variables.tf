@@ -333,7 +333,7 @@ variable "vpc_cidr" {
 
   validation {
     # The smallest subnets are then /27, the least a load balancer takes.
-    condition     = can(cidrsubnet(var.vpc_cidr, 0, 0)) && try(cidrsubnet(var.vpc_cidr, 0, 0) == var.vpc_cidr && tonumber(split("/", var.vpc_cidr)[1]) >= 16 && tonumber(split("/", var.vpc_cidr)[1]) <= 23, false)
+    condition     = try(cidrsubnet(var.vpc_cidr, 0, 0) == var.vpc_cidr && !strcontains(var.vpc_cidr, ":") && contains(range(16, 24), tonumber(split("/", var.vpc_cidr)[1])), false)
     error_message = "vpc_cidr is \"${var.vpc_cidr}\": expected an IPv4 network from /16 to /23 by its first address, such as 10.83.0.0/16."
   }
 }
