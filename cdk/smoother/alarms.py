@@ -98,8 +98,9 @@ def pipeline_alarms(settings: Settings, queues: Queues) -> list[Alarm]:
             "dead-letters",
             ABOVE,
             0,
-            f"Requests failed three deliveries and are in {name}-hold-next-batch-dlq. They are kept for 14 days. Look "
-            "at the worker's log for their ids first; redrive them to the hold queue when the cause is gone.",
+            f"Requests took workers down again and again, ended as FAILED and are in {name}-hold-next-batch-dlq, for 14 "
+            "days. Look with smoother dlq list first; smoother dlq redrive puts them back into line when the cause is "
+            "gone, smoother dlq purge ends this alarm.",
             _queue("ApproximateNumberOfMessagesVisible", queues.hold_dlq.queue_name),
         ),
         Alarm(
@@ -165,7 +166,7 @@ def pipeline_alarms(settings: Settings, queues: Queues) -> list[Alarm]:
             ABOVE,
             0,
             "A budget in dollars has no room left; what it covers waits, is rejected or is downgraded, as its policy "
-            "says. Look at the cost on the dashboard first, then raise the budget or let the work wait for the next "
+            "says. Look with smoother status first, which budget it is; then raise it or let the work wait for the next "
             "day or month.",
             _own("BudgetsUsedUp", "Maximum", 60),
         ),

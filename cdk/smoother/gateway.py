@@ -77,6 +77,8 @@ class Gateway(Construct):
             health_check_protocol="HTTP",
             health_check_path="/ready",
             matcher=elb.CfnTargetGroup.MatcherProperty(http_code="200"),
+            healthy_threshold_count=2,
+            unhealthy_threshold_count=2,
         )
         listener = self._listen(targets)
         self.service = fargate.service(

@@ -101,10 +101,11 @@ class Grants:
     results: sqs.IQueue
 
     def worker(self) -> list[iam.PolicyStatement]:
-        receive = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes"]
+        receive = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"]
+        hold = [*receive, "sqs:SendMessage", "sqs:GetQueueAttributes"]
         return [
             allow("Input", receive, [self.input.queue_arn]),
-            allow("Hold", [*receive, "sqs:SendMessage"], [self.hold.queue_arn, self.hold_dlq.queue_arn]),
+            allow("Hold", hold, [self.hold.queue_arn, self.hold_dlq.queue_arn]),
             allow("Results", ["sqs:SendMessage"], [self.results.queue_arn]),
             *self._requests(),
             *self._bodies(),
@@ -147,7 +148,7 @@ class Grants:
         return [
             allow("Requests", [f"dynamodb:{action}" for action in items], [self.requests.table_arn]),
             allow("Backlog", ["dynamodb:Query"], [f"{self.requests.table_arn}/index/{self.index}"]),
-            allow("Reports", ["dynamodb:BatchWriteItem"], [self.reporting.table_arn]),
+            allow("Reports", ["dynamodb:BatchWriteItem", "dynamodb:PutItem"], [self.reporting.table_arn]),
         ]
 
     def _bodies(self) -> list[iam.PolicyStatement]:

@@ -34,7 +34,9 @@ class Smoother(Stack):
             Tags.of(self).add(key, value)
         for word, warning in warnings(settings).items():
             Annotations.of(self).add_warning_v2(f"smoother:{word}", warning)
-        removal = RemovalPolicy.RETAIN if settings.deletion_protection else RemovalPolicy.DESTROY
+        # Kept when the stack goes, but not by a first deployment that fails: it would be in the way of the second.
+        kept = RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE
+        removal = kept if settings.deletion_protection else RemovalPolicy.DESTROY
 
         key = Encryption(self, "Encryption", settings, removal).key
         queues = Queues(self, "Queues", settings)

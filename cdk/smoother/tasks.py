@@ -64,10 +64,10 @@ class Fargate(Construct):
         scope: Construct,
         task: "Task",
         security_group: ec2.CfnSecurityGroup,
-        replicas: int,
+        replicas: int | None,
         load_balancer: ecs.CfnService.LoadBalancerProperty | None = None,
     ) -> ecs.CfnService:
-        """Keeps `replicas` of the task running; when a new version does not start, goes back to the last that did."""
+        """Keeps `replicas` of the task running, or as many as autoscaling says; when a new version does not start, goes back to the last that did."""
         service = ecs.CfnService(
             scope,
             "Service",

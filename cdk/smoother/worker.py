@@ -22,7 +22,9 @@ class Worker(Construct):
         self.security_group = fargate.network.security_group(
             self, "SecurityGroup", "worker", f"Workers of {settings.name}: no ingress, HTTPS out", [to_aws()]
         )
-        self.service = fargate.service(self, task, self.security_group, settings.min_replicas)
+        # With autoscaling the number is not the template's, which would set it back with every deployment.
+        replicas = None if settings.autoscaling else settings.min_replicas
+        self.service = fargate.service(self, task, self.security_group, replicas)
         if settings.autoscaling:
             self._scale(fargate)
 

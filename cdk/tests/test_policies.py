@@ -11,7 +11,8 @@ KEY = {"Fn::GetAtt": ["EncryptionKey", "Arn"]}
 VIA = ["s3.us-east-1.amazonaws.com", "sns.us-east-1.amazonaws.com"]
 REQUESTS = [f"dynamodb:{action}Item" for action in ("Get", "BatchGet", "Put", "Update", "Delete")]
 QUOTAS = ["servicequotas:ListServiceQuotas", "servicequotas:ListAWSDefaultServiceQuotas"]
-RECEIVE = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes"]
+RECEIVE = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"]
+HOLD = [*RECEIVE, "sqs:SendMessage", "sqs:GetQueueAttributes"]
 
 
 def arn(logical_id):
@@ -27,7 +28,7 @@ def grants(role, **given):
 SHARED = {
     "Requests": (sorted(REQUESTS), [TABLE]),
     "Backlog": (["dynamodb:Query"], [joined(TABLE, "/index/work-index")]),
-    "Reports": (["dynamodb:BatchWriteItem"], [arn("TablesReporting")]),
+    "Reports": (["dynamodb:BatchWriteItem", "dynamodb:PutItem"], [arn("TablesReporting")]),
     "Bodies": (["s3:GetObject", "s3:PutObject"], [joined(BUCKET, "/*")]),
     "MissingBodies": (["s3:ListBucket"], [BUCKET]),
     "Key": (["kms:Decrypt", "kms:GenerateDataKey"], [KEY]),
@@ -45,7 +46,7 @@ def test_the_worker_may_do_what_its_code_calls():
     assert sorted(models, key=str) == sorted(MODELS, key=str)
     assert found == SHARED | {
         "Input": (sorted(RECEIVE), [arn("QueuesInput")]),
-        "Hold": (sorted([*RECEIVE, "sqs:SendMessage"]), [arn("QueuesHold"), arn("QueuesHoldDlq")]),
+        "Hold": (sorted(HOLD), [arn("QueuesHold"), arn("QueuesHoldDlq")]),
         "Results": (["sqs:SendMessage"], [arn("QueuesResults")]),
         "Alarms": (["sns:Publish"], [{"Ref": "MonitoringTopic"}]),
     }

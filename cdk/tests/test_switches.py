@@ -95,7 +95,10 @@ def test_workers_scale_by_their_backlog():
 
 
 def test_workers_do_not_scale_when_told_so():
-    kinds = {found["Type"] for found in deployed(autoscaling=False).resources.values()}
+    template = deployed(autoscaling=False, min_replicas=2)
+    assert template.one("ECS::Service", ServiceName="smoother-worker")["DesiredCount"] == 2
+    assert "DesiredCount" not in deployed(min_replicas=2).one("ECS::Service", ServiceName="smoother-worker")
+    kinds = {found["Type"] for found in template.resources.values()}
     assert not {kind for kind in kinds if "AutoScaling" in kind}
 
 
@@ -124,12 +127,15 @@ def test_an_existing_network_is_used_as_it_is():
 KEPT = ("DynamoDB::Table", "S3::Bucket", "KMS::Key", "Logs::LogGroup")
 
 
-@pytest.mark.parametrize(("protected", "policy", "days"), [(True, "Retain", 30), (False, "Delete", 7)])
-def test_what_cannot_be_made_again_outlives_the_stack(protected, policy, days):
+@pytest.mark.parametrize(
+    ("protected", "policies", "days"),
+    [(True, ("RetainExceptOnCreate", "Retain"), 30), (False, ("Delete", "Delete"), 7)],
+)
+def test_what_cannot_be_made_again_outlives_the_stack(protected, policies, days):
     template = deployed(deletion_protection=protected, **ALL)
     for kind in KEPT:
         for found in template.all(kind).values():
-            assert (found["DeletionPolicy"], found["UpdateReplacePolicy"]) == (policy, policy), kind
+            assert (found["DeletionPolicy"], found["UpdateReplacePolicy"]) == policies, kind
     for table in template.all("DynamoDB::Table").values():
         assert table["Properties"]["DeletionProtectionEnabled"] is protected
     assert template.one("KMS::Key")["PendingWindowInDays"] == days
@@ -175,6 +181,8 @@ def test_the_gateway_runs_behind_its_load_balancer():
         "HealthCheckPath": "/ready",
         "HealthCheckProtocol": "HTTP",
         "Matcher": {"HttpCode": "200"},
+        "HealthyThresholdCount": 2,
+        "UnhealthyThresholdCount": 2,
         "Tags": [{"Key": "ManagedBy", "Value": "cdk"}, {"Key": "Project", "Value": "smoother"}],
     }
     balancer = template.one("ElasticLoadBalancingV2::LoadBalancer")

@@ -68,7 +68,7 @@ run "alarms" {
   assert {
     condition = alltrue([
       for alarm in concat(values(aws_cloudwatch_metric_alarm.this), values(aws_cloudwatch_metric_alarm.bedrock), [aws_cloudwatch_metric_alarm.backlog_not_draining]) :
-      alarm.alarm_actions == toset([aws_sns_topic.alarms.arn]) && alarm.ok_actions == toset([aws_sns_topic.alarms.arn]) && strcontains(alarm.alarm_description, "Look at")
+      alarm.alarm_actions == toset([aws_sns_topic.alarms.arn]) && alarm.ok_actions == toset([aws_sns_topic.alarms.arn]) && strcontains(alarm.alarm_description, "Look ")
     ])
     error_message = "an alarm tells nobody, or not when it is over, or not what to look at"
   }

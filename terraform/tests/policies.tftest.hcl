@@ -113,8 +113,8 @@ run "usage_feed" {
   }
 
   assert {
-    condition     = jsondecode(output.metrics).Statement[1] == { Sid = "UsageFeed", Effect = "Allow", Action = "cloudwatch:GetMetricData", Resource = "*" }
-    error_message = "metrics are ${output.metrics}"
+    condition     = jsondecode(output.usage_feed).Statement == [{ Sid = "UsageFeed", Effect = "Allow", Action = "cloudwatch:GetMetricData", Resource = "*" }]
+    error_message = "the usage feed's are ${output.usage_feed}"
   }
 }
 
@@ -138,13 +138,13 @@ run "worker" {
       } == {
       Requests      = "Allow dynamodb:BatchGetItem dynamodb:DeleteItem dynamodb:GetItem dynamodb:PutItem dynamodb:UpdateItem -> arn:requests"
       Backlog       = "Allow dynamodb:Query -> arn:requests/index/work-index"
-      Reports       = "Allow dynamodb:BatchWriteItem -> arn:reporting"
+      Reports       = "Allow dynamodb:BatchWriteItem dynamodb:PutItem -> arn:reporting"
       Bodies        = "Allow s3:GetObject s3:PutObject -> arn:bucket/*"
       MissingBodies = "Allow s3:ListBucket -> arn:bucket"
       Key           = "Allow kms:Decrypt kms:GenerateDataKey -> arn:key"
       Metrics       = "Allow cloudwatch:PutMetricData -> *"
       Quotas        = "Allow servicequotas:ListAWSDefaultServiceQuotas servicequotas:ListServiceQuotas -> *"
-      Input         = "Allow sqs:ChangeMessageVisibility sqs:DeleteMessage sqs:GetQueueAttributes sqs:ReceiveMessage -> arn:input"
+      Input         = "Allow sqs:ChangeMessageVisibility sqs:DeleteMessage sqs:ReceiveMessage -> arn:input"
       Hold          = "Allow sqs:ChangeMessageVisibility sqs:DeleteMessage sqs:GetQueueAttributes sqs:ReceiveMessage sqs:SendMessage -> arn:hold arn:hold-dlq"
       Results       = "Allow sqs:SendMessage -> arn:results"
       Alarms        = "Allow sns:Publish -> arn:topic"
@@ -203,7 +203,7 @@ run "gateway" {
       } == {
       Requests      = "dynamodb:BatchGetItem dynamodb:DeleteItem dynamodb:GetItem dynamodb:PutItem dynamodb:UpdateItem"
       Backlog       = "dynamodb:Query"
-      Reports       = "dynamodb:BatchWriteItem"
+      Reports       = "dynamodb:BatchWriteItem dynamodb:PutItem"
       Bodies        = "s3:GetObject s3:PutObject"
       MissingBodies = "s3:ListBucket"
       Key           = "kms:Decrypt kms:GenerateDataKey"

@@ -8,7 +8,7 @@ variables {
   deployment = { name = "smoother", region = "us-east-1", account = "123456789012", partition = "aws" }
   cluster    = { name = "smoother", arn = "arn:aws:ecs:us-east-1:123456789012:cluster/smoother" }
   network    = { vpc_id = "vpc-1", subnet_ids = ["subnet-1", "subnet-2"], assign_public_ip = true }
-  access     = { records = "{}", key = "{}", metrics = "{}", quotas = "{}", model_arns = ["arn:model"] }
+  access     = { records = "{}", key = "{}", metrics = "{}", usage_feed = "{}", quotas = "{}", model_arns = ["arn:model"] }
 
   task = {
     image              = "registry.example.com/smoother:1.0.0"

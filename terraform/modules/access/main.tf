@@ -31,7 +31,7 @@ data "aws_iam_policy_document" "records" {
 
   statement {
     sid       = "Reports"
-    actions   = ["dynamodb:BatchWriteItem"]
+    actions   = ["dynamodb:BatchWriteItem", "dynamodb:PutItem"]
     resources = [var.reporting_table.arn]
   }
 
@@ -78,6 +78,10 @@ data "aws_iam_policy_document" "metrics" {
       values   = ["Smoother"]
     }
   }
+}
+
+data "aws_iam_policy_document" "usage_feed" {
+  #checkov:skip=CKV_AWS_356:CloudWatch has no resources for metrics
 
   dynamic "statement" {
     for_each = var.usage_feed ? [1] : []

@@ -9,8 +9,13 @@ output "key" {
 }
 
 output "metrics" {
-  description = "Policy document: metrics of namespace Smoother, and reading metrics when usage_feed."
+  description = "Policy document: metrics of namespace Smoother."
   value       = data.aws_iam_policy_document.metrics.json
+}
+
+output "usage_feed" {
+  description = "Policy document: reading metrics, when usage_feed."
+  value       = data.aws_iam_policy_document.usage_feed.json
 }
 
 output "quotas" {

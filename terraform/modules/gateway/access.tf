@@ -1,5 +1,5 @@
 data "aws_iam_policy_document" "gateway" {
-  source_policy_documents = [var.access.records, var.access.key, var.access.metrics, var.access.quotas]
+  source_policy_documents = [var.access.records, var.access.key, var.access.metrics, var.access.usage_feed, var.access.quotas]
 
   statement {
     sid       = "Input"

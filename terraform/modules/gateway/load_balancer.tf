@@ -26,9 +26,11 @@ resource "aws_lb_target_group" "this" {
   port        = local.port
 
   health_check {
-    path     = "/ready"
-    protocol = "HTTP"
-    matcher  = "200"
+    path                = "/ready"
+    protocol            = "HTTP"
+    matcher             = "200"
+    healthy_threshold   = 2
+    unhealthy_threshold = 2
   }
 }
 

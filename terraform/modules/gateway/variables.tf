@@ -28,6 +28,7 @@ variable "access" {
     records    = string
     key        = string
     metrics    = string
+    usage_feed = string
     quotas     = string
     model_arns = list(string)
   })

@@ -12,7 +12,7 @@ locals {
       comparison  = "GreaterThanThreshold"
       threshold   = 0
       missing     = "notBreaching"
-      description = "Requests failed three deliveries and are in ${var.queue_names.hold_dlq}. They are kept for 14 days. Look at the worker's log for their ids first; redrive them to the hold queue when the cause is gone."
+      description = "Requests took workers down again and again, ended as FAILED and are in ${var.queue_names.hold_dlq}, for 14 days. Look with smoother dlq list first; smoother dlq redrive puts them back into line when the cause is gone, smoother dlq purge ends this alarm."
     }
 
     input-dead-letters = {
@@ -77,7 +77,7 @@ locals {
       comparison  = "GreaterThanThreshold"
       threshold   = 0
       missing     = "notBreaching"
-      description = "A budget in dollars has no room left; what it covers waits, is rejected or is downgraded, as its policy says. Look at the cost on the dashboard first, then raise the budget or let the work wait for the next day or month."
+      description = "A budget in dollars has no room left; what it covers waits, is rejected or is downgraded, as its policy says. Look with smoother status first, which budget it is; then raise it or let the work wait for the next day or month."
     }
 
     delivery-faults = {

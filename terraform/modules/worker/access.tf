@@ -1,9 +1,9 @@
 data "aws_iam_policy_document" "worker" {
-  source_policy_documents = [var.access.records, var.access.key, var.access.metrics, var.access.quotas]
+  source_policy_documents = [var.access.records, var.access.key, var.access.metrics, var.access.usage_feed, var.access.quotas]
 
   statement {
     sid       = "Input"
-    actions   = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes"]
+    actions   = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"]
     resources = [var.queue_arns.input]
   }
 
