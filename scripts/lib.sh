@@ -72,13 +72,14 @@ terraform_init() {
   terraform_ init "${arguments[@]}" >/dev/null || die "terraform init failed; its words are above"
 }
 
-# The CDK with its libraries: a venv and node_modules beside the app, made when they are missing or out of date.
+# The CDK with its libraries: a venv and node_modules beside the app, made when they are missing or out of date; or the venv
+# that SMOOTHER_CDK_VENV names, as it is.
 cdk_prepare() {
   need python3 "Python 3.11 or newer" node https://nodejs.org npm https://nodejs.org
   cdk_venv=${SMOOTHER_CDK_VENV:-$repo/cdk/.venv}
   local stamp=$cdk_venv/smoother-stamp want
   want=$(cksum <"$repo/cdk/requirements.txt")
-  if [[ ! -f $stamp || $(<"$stamp") != "$want" ]]; then
+  if [[ -z ${SMOOTHER_CDK_VENV:-} && (! -f $stamp || $(<"$stamp") != "$want") ]]; then
     say "installing the CDK's libraries into $cdk_venv"
     python3 -m venv --clear "$cdk_venv"
     "$cdk_venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input -r "$repo/cdk/requirements.txt"
