@@ -8,10 +8,15 @@ import pytest
 from rig.traffic import POINTERS
 from stack.deployed import arn
 from stack.run import ADDED
-from stack.variables import NAME, SOURCE_BUCKET
+from stack.variables import ACCOUNT, NAME, OWN_PROFILE, REGION, SOURCE_BUCKET
 
 # What the policy of the worker allows and no run used: (Sid, action, resource) → why it is there.
-UNUSED = {}
+PROFILE = f"arn:aws:bedrock:{REGION}:{ACCOUNT}:inference-profile"
+UNUSED = {
+    ("Models", "bedrock:InvokeModel", f"{PROFILE}/amazon.*"): "a pattern may mean models, profiles or both",
+    ("Models", "bedrock:InvokeModel", f"{PROFILE}/anthropic.*"): "a pattern may mean models, profiles or both",
+    ("Models", "bedrock:InvokeModel", OWN_PROFILE): "an allowed ARN; nothing here is such a profile",
+}
 # What was asked for and denied, and should be: (action, resource) → why.
 DENIED = {
     ("s3:ListBucket", f"arn:aws:s3:::{SOURCE_BUCKET}"): "S3 tells a missing object from a forbidden one to none but those who may list",
@@ -72,7 +77,7 @@ def test_bedrock_failed_now_and_then(worked):
 
 
 def test_on_call_is_told(worked):
-    keys = {json.loads(envelope["Message"].strip().splitlines()[-1])["key"] for envelope, _ in worked.told}
+    keys = {json.loads(envelope["Message"].strip().splitlines()[-1]).get("key", "") for envelope, _ in worked.told}
     assert any("AccessDeniedException" in key for key in keys), keys
 
 

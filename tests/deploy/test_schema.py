@@ -5,6 +5,7 @@ import re
 
 from rig.places import REGION
 from stack.deployed import SETTINGS
+from stack.lacks import shows
 from stack.variables import ACCOUNT, EVERYTHING, SETTINGS as SETTINGS_TEXT
 
 # The settings that a deployment has variables for: variable → how its value is written for the worker.
@@ -76,7 +77,8 @@ def test_tables(deployed, schema):
             assert got["Projection"]["ProjectionType"] == "INCLUDE"
             assert set(got["Projection"]["NonKeyAttributes"]) == set(index["includes"])
         ttl = deployed.cloud.dynamodb.describe_time_to_live(TableName=wanted["name"])["TimeToLiveDescription"]
-        assert (ttl["TimeToLiveStatus"], ttl.get("AttributeName")) == ("ENABLED", wanted["ttl"])
+        shown = lambda: (ttl["TimeToLiveStatus"], ttl["AttributeName"])
+        shows(deployed, "time to live", shown, ("ENABLED", wanted["ttl"]))
 
 
 def test_bucket_and_topic(deployed, schema):
@@ -106,7 +108,8 @@ def test_a_task_gets_the_time_its_worker_takes_to_stop(deployed):
 
 def test_health_is_asked_where_it_is_told(deployed):
     container = deployed.container("worker")
-    assert container["healthCheck"]["command"] == ["CMD", "/usr/local/bin/smoother", "health"]
+    command = ["CMD", "/usr/local/bin/smoother", "health"]
+    shows(deployed, "health check", lambda: container["healthCheck"]["command"], command)
     assert deployed.environment("worker")["SMOOTHER_HEALTH_LISTEN"] == "127.0.0.1:8080"
 
 

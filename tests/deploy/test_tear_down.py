@@ -4,10 +4,13 @@ import pytest
 from botocore.exceptions import ClientError
 
 from rig.places import client
-from stack.cdk import STAGING
+from parity.cloudformation import Template
+from parity.terraform import Plan
+from stack.cdk import STAGING, Cdk
 from stack.inventory import inventory
 from stack.lacks import DRIFT, LACKS
-from stack.variables import NAME, SOURCE_BUCKET
+from stack.variables import LITTLE, NAME, SOURCE_BUCKET
+from test_parity import compare
 
 
 def test_deploying_again_changes_nothing(deployed):
@@ -47,13 +50,31 @@ def empty(cloud, bucket):
             cloud.s3.delete_object(Bucket=bucket, Key=version["Key"], VersionId=version["VersionId"])
 
 
-def test_nothing_is_left(deployed, worked):
-    unprotected = {**deployed.variables, "deletion_protection": False}
-    deployed.stack.deploy(unprotected, *([LACKS["cdk"]] if deployed.kind == "cdk" else []))
+def test_switching_everything_off(deployed, worked, tmp_path):
+    """From every switch on to none: an update that takes things away, after which both are the same again."""
+    variables = {**LITTLE, "autoscaling": False} if deployed.kind == "terraform" else LITTLE
+    deployed.stack.settings_file = ""
+    outputs = deployed.stack.deploy(variables, *without(deployed))
+    off = {name for name, value in outputs.items() if not value}
+    assert off == {"gateway_url", "gateway_service_name", "gateway_admin_secret_arn", "discovery_task_definition_arn"}
+    kinds = {kind for kind, _ in inventory(deployed.cloud) - deployed.before}
+    assert not kinds & {"load balancer", "listener", "target group", "schedule"}, kinds
+    sids = {statement["Sid"] for statement in deployed.policies(f"{NAME}-worker")[f"{NAME}-worker"]["Statement"]}
+    assert "Requests" in sids and not sids & {"Sources", "UsageFeed"}
     table = deployed.cloud.dynamodb.describe_table(TableName=f"{NAME}-requests")["Table"]
     assert not table["DeletionProtectionEnabled"]
+    if deployed.kind == "terraform":
+        stack = Cdk(tmp_path, deployed.emulator)
+        compare(Plan(deployed.stack.plan(LITTLE)), Template(stack.synth(LITTLE)), complete=False)
+
+
+def without(deployed):
+    return [LACKS["cdk"]] if deployed.kind == "cdk" else []
+
+
+def test_nothing_is_left(deployed, worked):
     empty(deployed.cloud, deployed.outputs["bedrock_calls_bucket_name"])
-    deployed.stack.destroy(unprotected)
+    deployed.stack.destroy({**LITTLE, "autoscaling": False})
     # What the run and the way of deploying made themselves.
     sqs = client("sqs", deployed.emulator)
     sqs.delete_queue(QueueUrl=worked.on_call)

@@ -109,9 +109,10 @@ class Deployed:
         rules = self.cloud.s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
         default = rules[0]["ApplyServerSideEncryptionByDefault"]
         attributes = self.cloud.sns.get_topic_attributes(TopicArn=topic)["Attributes"]
-        keys = {f"arn:aws:s3:::{bucket}": default.get("KMSMasterKeyID", ""), topic: attributes["KmsMasterKeyId"]}
-        if (self.kind, "bucket encryption") in FORGETS:
-            keys[f"arn:aws:s3:::{bucket}"] = self.key_arn()
+        keys = {f"arn:aws:s3:::{bucket}": default.get("KMSMasterKeyID"), topic: attributes.get("KmsMasterKeyId")}
+        for arn, what in ((f"arn:aws:s3:::{bucket}", "bucket encryption"), (topic, "topic encryption")):
+            if (self.kind, what) in FORGETS:
+                keys[arn] = self.key_arn()
         return {arn: key if key.startswith("arn:") else self.key_arn_of(key) for arn, key in keys.items()}
 
     def key_arn_of(self, key):

@@ -4,6 +4,7 @@ ACCOUNT = "000000000000"
 REGION = "us-east-1"
 NAME = "proof"
 SOURCE_BUCKET = f"{NAME}-source"
+OWN_PROFILE = f"arn:aws:bedrock:{REGION}:{ACCOUNT}:application-inference-profile/abcdefghijkl"
 
 # The worker's other settings, so that a run takes seconds. The deployments pass the file's text on.
 SETTINGS = """\
@@ -43,7 +44,7 @@ EVERYTHING = {
         "anthropic.*",
         "us.amazon.*",
         "us.anthropic.*",
-        "arn:aws:bedrock:us-east-1:000000000000:application-inference-profile/abcdefghijkl",
+        OWN_PROFILE,
     ],
     "allowed_source_buckets": [SOURCE_BUCKET],
     "usage_feed": True,
@@ -61,3 +62,5 @@ EVERYTHING = {
 }
 # What has to be said, and nothing else.
 DEFAULTS = {name: EVERYTHING[name] for name in ("notification_email", "image")}
+# Every switch off, and nothing protected: what a deployment is changed to before it is torn down.
+LITTLE = {**DEFAULTS, "name": NAME, "deletion_protection": False}
