@@ -5,12 +5,14 @@ mod control;
 mod demo;
 mod dlq;
 mod format;
+mod health;
 mod init;
 mod operator;
 mod place;
 mod quotas;
 mod results;
 mod run;
+mod schema;
 mod simulate;
 mod status;
 mod submit;
@@ -68,8 +70,12 @@ enum Command {
     CheckConfig(check_config::Args),
     /// Shows the quotas in force and where each is from: settings, Service Quotas, or assumed
     Quotas(quotas::Args),
+    /// Asks a worker whether it is alive, or ready; for health checks of containers
+    Health(health::Args),
     /// Creates queues, tables, bucket and topic for development; deploy with Terraform or CDK
     Init(init::Args),
+    /// Prints what a deployment must provide: queues, tables, settings and metrics, as JSON
+    Schema(schema::Args),
     /// Serves a simulated Bedrock over HTTP
     SimulateBedrock(simulate::Args),
 }
@@ -129,7 +135,9 @@ async fn dispatch(command: Command) -> Done {
         Command::Dlq(args) => dlq::dlq(args).await,
         Command::CheckConfig(args) => check_config::check_config(&args),
         Command::Quotas(args) => quotas::quotas(args).await,
+        Command::Health(args) => health::health(args).await,
         Command::Init(args) => init::init(args).await,
+        Command::Schema(args) => schema::schema(&args),
         Command::SimulateBedrock(args) => simulate::simulate(args).await,
     }
 }

@@ -1,4 +1,4 @@
-//! The configuration: defaults, then a TOML file, then the environment, then flags.
+//! The configuration: defaults, then a TOML file or its text in `SMOOTHER_SETTINGS`, then the environment, then flags.
 //!
 //! Whatever is wrong is reported at once, each fault with the setting, the value, where it was written and
 //! what is expected. All settings are listed in `config/settings.rs`, for people in `docs/configuration.md`.
@@ -16,13 +16,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::Serialize;
+
 pub use self::budgets::BudgetPolicy;
 pub use self::check::AwsResources;
 pub use self::fault::{Fault, Faults, Origin};
 use self::layers::Layers;
 pub use self::render::document;
 pub use self::settings::{Config, ModelSettings, TenantSettings, UseCase};
-use self::settings::{SETTINGS, Setting};
+use self::settings::{SETTINGS, Setting, env_name};
 pub(crate) use self::units::duration as parse_duration;
 use self::value::{Raw, Value};
 use crate::models::quota_id;
@@ -34,7 +36,7 @@ use crate::request::message::Limits;
 pub struct Sources {
     /// A TOML file; it must exist when it is named.
     pub file: Option<PathBuf>,
-    /// Environment variables; those that are no settings are passed over.
+    /// Environment variables; those that are no settings are passed over. `SMOOTHER_SETTINGS` holds the text of a file.
     pub env: BTreeMap<String, String>,
     /// Settings and values from the command line, such as `("max_attempts", "3")` or
     /// `("models.\"amazon.nova-lite-v1:0\".tokens_per_minute", "100000")`; the last of a name counts.
@@ -83,9 +85,7 @@ impl Config {
     /// Every fault of every source, and every contradiction between values that are fine by themselves.
     pub fn load(sources: &Sources) -> Result<Loaded, Faults> {
         let mut layers = Layers::defaults();
-        if let Some(path) = &sources.file {
-            layers.file(path);
-        }
+        layers.written(sources.file.as_deref(), &sources.env);
         layers.env(&sources.env);
         layers.flags(&sources.overrides);
         layers.finish()
@@ -141,6 +141,26 @@ fn with_defaults<Owner>(mut owner: Owner, settings: &[Setting<Owner>]) -> Owner 
 
 fn default_of<Owner>(setting: &Setting<Owner>) -> Option<Value> {
     setting.kind.read(&Raw::Loose(setting.default?.to_owned()))
+}
+
+/// A setting that is no table, for deployments: as JSON these names are stable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PlainSetting {
+    /// Its name.
+    pub name: &'static str,
+    /// Its environment variable.
+    pub environment: String,
+    /// As it would be written; `None` when it is not set by default.
+    pub default: Option<&'static str>,
+}
+
+/// All of them.
+pub fn plain_settings() -> impl Iterator<Item = PlainSetting> {
+    SETTINGS.iter().map(|setting| PlainSetting {
+        name: setting.name,
+        environment: env_name(setting.name),
+        default: setting.default,
+    })
 }
 
 /// Whether a pattern, in which `*` stands for any characters, covers the whole text.

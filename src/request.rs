@@ -193,6 +193,9 @@ impl Priority {
     /// Whenever there is nothing else.
     pub const BULK: Self = Self(9);
 
+    /// What [`Priority::class`] may say, in order.
+    pub const CLASSES: [&str; 5] = ["urgent", "high", "normal", "low", "bulk"];
+
     /// Takes a number from 0 to 9.
     #[must_use]
     pub fn from_number(number: u64) -> Option<Self> {

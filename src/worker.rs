@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::health::Health;
 use crate::models::Catalog;
 use crate::pipeline::alerter::{self, Alerter};
 use crate::pipeline::background::{self, Watch};
@@ -82,6 +84,7 @@ pub struct Worker {
     usage_feed: Option<Arc<dyn UsageFeed>>,
     gate: Gate,
     tally: Arc<Tally>,
+    health: Arc<Health>,
 }
 
 impl Worker {
@@ -89,8 +92,8 @@ impl Worker {
     #[must_use]
     pub fn new(ports: Ports, model: Arc<dyn Model>, catalog: Arc<Catalog>, clock: Clock, settings: Settings) -> Self {
         let gate = Gate::in_fleet();
-        let (quotas, usage_feed, tally) = (None, None, Arc::default());
-        Self { ports, model, catalog, quotas, clock, settings, usage_feed, gate, tally }
+        let (quotas, usage_feed, tally, health) = (None, None, Arc::default(), Arc::default());
+        Self { ports, model, catalog, quotas, clock, settings, usage_feed, gate, tally, health }
     }
 
     /// With somewhere to look up the quotas that are not configured.
@@ -111,6 +114,12 @@ impl Worker {
         Arc::clone(&self.tally)
     }
 
+    /// How it does; may be read while it runs.
+    #[must_use]
+    pub fn health(&self) -> Arc<Health> {
+        Arc::clone(&self.health)
+    }
+
     /// Its lanes; may be read while it runs.
     #[must_use]
     pub fn gate(&self) -> Gate {
@@ -123,6 +132,7 @@ impl Worker {
     /// 3. leave the fleet: give up the shares, the lease and the membership;
     /// 4. flush: reports, results, deletions, alerts, what was spent, metrics.
     pub async fn run(self, stop: Stop) {
+        self.health.ends_with(stop.intake.clone());
         let mut writers = JoinSet::new();
         let (alerter, serve_alerts) =
             Alerter::new(Arc::clone(&self.ports.alerts), self.clock.clone(), self.settings.alerts);
@@ -153,7 +163,9 @@ impl Worker {
         }
         let member = self.member();
         // The first beat comes before any work, so that a single worker plans from the start.
-        if let Err(error) = fleet.beat(&member).await {
+        let beaten = fleet.beat(&member).await;
+        self.health.beat(beaten.is_ok());
+        if let Err(error) = beaten {
             recorder.port_failed(&error);
         }
 
@@ -164,13 +176,22 @@ impl Worker {
             gate: self.gate.clone(),
             recorder: recorder.clone(),
             clock: self.clock.clone(),
+            health: Arc::clone(&self.health),
             max_concurrent: self.settings.call.max_concurrent,
         };
         crew.background.spawn(pulse.run());
         let (saving, mishaps) = (spend.clone(), recorder.clone());
         crew.background.spawn(async move { saving.run(|error| mishaps.port_failed(error)).await });
-        let (tally, gate) = (Arc::clone(&self.tally), self.gate.clone());
-        crew.background.spawn(deliver_metrics(self.ports.clone(), tally, gate, self.clock.clone()));
+        let gauges = Arc::<plan::Gauges>::default();
+        let reporter = Reporter {
+            ports: self.ports.clone(),
+            tally: Arc::clone(&self.tally),
+            gate: self.gate.clone(),
+            fleet: Arc::clone(&fleet),
+            gauges: Arc::clone(&gauges),
+            clock: self.clock.clone(),
+        };
+        crew.background.spawn(reporter.run());
         if self.settings.until_idle {
             crew.background.spawn(stop_when_idle(self.ports.clone(), stop.intake.clone(), recorder.clone()));
         }
@@ -181,7 +202,8 @@ impl Worker {
             self.start_ingest(&mut crew, &recorder, &wake, &stop);
         }
         if plans {
-            self.start_planner(&mut crew, &recorder, &fleet, &wake, &stop);
+            let context = self.plan_context(&recorder, &fleet, &gauges, &wake);
+            self.start_planner(&mut crew, context, &stop);
         }
         if self.settings.roles.contains(&Role::Call) {
             self.start_caller(&mut crew, &recorder, &wake, &stop);
@@ -247,17 +269,28 @@ impl Worker {
         crew.background.spawn(async move { ingest.keep().await });
     }
 
-    fn start_planner(&self, crew: &mut Crew, recorder: &Recorder, fleet: &Arc<Fleet>, wake: &Arc<Notify>, stop: &Stop) {
-        let context = plan::Context {
+    fn plan_context(
+        &self,
+        recorder: &Recorder,
+        fleet: &Arc<Fleet>,
+        gauges: &Arc<plan::Gauges>,
+        wake: &Arc<Notify>,
+    ) -> plan::Context {
+        plan::Context {
             fleet: Arc::clone(fleet),
             gate: self.gate.clone(),
             catalog: Arc::clone(&self.catalog),
             recorder: recorder.clone(),
             tally: Arc::clone(&self.tally),
+            gauges: Arc::clone(gauges),
             clock: self.clock.clone(),
             wake: Arc::clone(wake),
-        };
-        let planner = Planner::new(&self.ports, context, self.settings.plan.clone());
+        }
+    }
+
+    fn start_planner(&self, crew: &mut Crew, context: plan::Context, stop: &Stop) {
+        let planner = Arc::new(Planner::new(&self.ports, context, self.settings.plan.clone()));
+        crew.background.spawn(Arc::clone(&planner).count());
         let stop = stop.intake.clone();
         crew.intake.spawn(async move { planner.run(&stop).await });
     }
@@ -332,6 +365,7 @@ struct Pulse {
     gate: Gate,
     recorder: Recorder,
     clock: Clock,
+    health: Arc<Health>,
     max_concurrent: u32,
 }
 
@@ -340,9 +374,10 @@ impl Pulse {
         let calls = self.member.roles.contains(&Role::Call);
         let first = tokio::time::Instant::now() + Fleet::beat_interval();
         let mut beats = tokio::time::interval_at(first, Fleet::beat_interval());
-        beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut extra = 0;
         loop {
+            self.health.step();
             if calls && let Err(error) = self.fleet.share(&self.gate, self.max_concurrent).await {
                 self.recorder.port_failed(&error);
             }
@@ -357,26 +392,46 @@ impl Pulse {
                 () = tokio::time::sleep(MOVING_GAP), if (1..=MOVING_MOST).contains(&extra) => continue,
             }
             let own = Member { lanes: self.gate.snapshots(), shown_at: self.clock.now(), ..self.member.clone() };
-            if let Err(error) = self.fleet.beat(&own).await {
+            self.health.step();
+            let beaten = self.fleet.beat(&own).await;
+            self.health.beat(beaten.is_ok());
+            if let Err(error) = beaten {
                 self.recorder.port_failed(&error);
             }
         }
     }
 }
 
-async fn deliver_metrics(ports: Ports, tally: Arc<Tally>, gate: Gate, clock: Clock) {
-    loop {
-        let began = clock.now();
-        tokio::time::sleep(METRICS_EVERY).await;
-        for lane in gate.snapshots() {
-            tally.observe_lane(&lane);
-        }
-        let data = tally.take_data(began);
-        if data.is_empty() {
-            continue;
-        }
-        if let Err(error) = ports.metrics.put(data).await {
-            tracing::warn!(%error, "metrics of the last minute could not be delivered");
+/// Delivers the metrics.
+struct Reporter {
+    ports: Ports,
+    tally: Arc<Tally>,
+    gate: Gate,
+    fleet: Arc<Fleet>,
+    gauges: Arc<plan::Gauges>,
+    clock: Clock,
+}
+
+impl Reporter {
+    async fn run(self) {
+        let mut began = self.clock.now();
+        // At a fixed rate, so that every minute has its own: a worker that misses one looks dead.
+        let mut minutes = tokio::time::interval_at(tokio::time::Instant::now() + METRICS_EVERY, METRICS_EVERY);
+        minutes.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            minutes.tick().await;
+            let now = self.clock.now();
+            self.tally.observe_worker();
+            for lane in self.gate.snapshots() {
+                self.tally.observe_lane(&lane);
+            }
+            if let Some(reading) = self.fleet.term().and_then(|term| self.gauges.reading(term, now)) {
+                self.tally.observe_fleet(&reading);
+            }
+            if let Err(error) = self.ports.metrics.put(self.tally.take_data(began)).await {
+                tracing::warn!(%error, "metrics of the last minute could not be delivered");
+            }
+            began = now;
         }
     }
 }

@@ -24,7 +24,7 @@ use super::schema::requests as schema;
 use crate::clock::Timestamp;
 use crate::ports::ledger::{Applied, Counts, Inserted, Ledger, Page, Transition, Work, WorkItem, WorkList};
 use crate::ports::{PortError, PortResult};
-use crate::request::{Flow, RequestId, Row, Status};
+use crate::request::{Flow, Priority, RequestId, Row, Status};
 use flows::Flows;
 use item::Item;
 use places::Places;
@@ -185,6 +185,17 @@ impl Ledger for DynamoLedger {
     /// Indexes follow within milliseconds as a rule.
     fn list_lag(&self) -> Duration {
         Duration::from_secs(1)
+    }
+
+    /// One query after another, so that it takes little of what the index can answer at a time.
+    async fn ready_by_priority(&self) -> PortResult<BTreeMap<Priority, u64>> {
+        let mut ready = BTreeMap::new();
+        for flow in self.flows(None).await? {
+            for key in self.places.keys(&WorkList::Ready(flow)) {
+                lists::count_priorities(&self.client, &self.table, &key, &mut ready).await?;
+            }
+        }
+        Ok(ready)
     }
 
     /// Counts the work lists, up to 100 MB of each list and shard: beyond some hundred thousand

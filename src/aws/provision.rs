@@ -11,10 +11,11 @@ mod tables;
 use aws_config::SdkConfig;
 use serde::{Deserialize, Serialize};
 
+use self::tables::Design;
 use super::Settings;
 use super::clients::Clients;
 use super::errors::port_error;
-use super::schema::{self, Names};
+use super::schema::{self, Names, Queues, Tables};
 use crate::ports::{PortError, PortResult};
 
 /// What there is now: the same outputs as the deployments'.
@@ -70,13 +71,14 @@ impl Provisioned {
 pub async fn init(config: &SdkConfig, prefix: &str, retention_days: u32) -> PortResult<Provisioned> {
     check_prefix(prefix)?;
     let names = Names::new(prefix);
+    let (queues, tables) = (Queues::new(&names), Tables::new(&names));
     let clients = Clients::new(config);
     let bucket = names.bucket(&account_id(&clients).await?);
     let region = config.region().map_or("us-east-1", AsRef::as_ref);
     let (queues, requests, reporting, bucket_done, topic) = tokio::join!(
-        Box::pin(queues::create_all(&clients.sqs, &names)),
-        Box::pin(tables::create(&clients.dynamodb, tables::requests(&names.requests_table)?)),
-        Box::pin(tables::create(&clients.dynamodb, tables::reporting(&names.reporting_table)?)),
+        Box::pin(queues::create_all(&clients.sqs, &queues)),
+        Box::pin(tables::create(&clients.dynamodb, Design::of(&tables.requests)?)),
+        Box::pin(tables::create(&clients.dynamodb, Design::of(&tables.reporting)?)),
         Box::pin(bucket::create(&clients.s3, &bucket, region, retention_days)),
         create_topic(&clients.sns, &names.topic),
     );
@@ -97,15 +99,18 @@ pub async fn init(config: &SdkConfig, prefix: &str, retention_days: u32) -> Port
     })
 }
 
-/// The rule of bucket names is the strictest.
-fn check_prefix(prefix: &str) -> PortResult<()> {
+/// Whether all names under a prefix are names to AWS: the rule of bucket names is the strictest.
+///
+/// # Errors
+/// Says what is expected.
+pub fn check_prefix(prefix: &str) -> PortResult<()> {
     let alphabet = prefix.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     let first = prefix.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
     if alphabet && first && prefix.len() <= 32 {
         return Ok(());
     }
-    let why = format!("{prefix:?}: expected 1 to 32 characters of a-z 0-9 -, beginning with a letter");
-    Err(PortError::permanent("prefix", why))
+    let what = format!("use the prefix {prefix:?}");
+    Err(PortError::permanent(what, "expected 1 to 32 characters of a-z 0-9 -, beginning with a letter"))
 }
 
 async fn account_id(clients: &Clients) -> PortResult<String> {

@@ -1,4 +1,7 @@
-//! Names of tables, keys, indexes and of what `init` creates, in one place: Terraform and CDK are checked against it.
+//! Names of tables, keys, indexes and of what `init` creates, in one place: `smoother init` builds from it, `smoother schema`
+//! prints it, and Terraform and CDK are checked against that.
+
+use serde::Serialize;
 
 /// Keys, index and reserved ids of the requests table.
 pub mod requests {
@@ -40,13 +43,148 @@ pub mod reporting {
 pub const METRICS_NAMESPACE: &str = "Smoother";
 
 /// Receives after which the hold queue gives a message up.
-pub const HOLD_MAX_RECEIVES: u32 = 3;
+const HOLD_MAX_RECEIVES: u32 = 3;
 /// Receives after which the input queue gives a message up.
-pub const INPUT_MAX_RECEIVES: u32 = 5;
+const INPUT_MAX_RECEIVES: u32 = 5;
 /// Visibility timeout of all queues, seconds.
-pub const VISIBILITY_SECONDS: u32 = 60;
+const VISIBILITY_SECONDS: u32 = 60;
 /// Retention of all queues, seconds: 14 days, SQS's most.
-pub const RETENTION_SECONDS: u32 = 1_209_600;
+const RETENTION_SECONDS: u32 = 1_209_600;
+
+/// The role of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum KeyKind {
+    /// Partition key.
+    Hash,
+    /// Sort key.
+    Range,
+}
+
+/// The type of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum KeyType {
+    /// A string.
+    S,
+}
+
+/// A key of a table or an index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Key {
+    /// The attribute.
+    pub name: &'static str,
+    /// Its role.
+    pub kind: KeyKind,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub key_type: KeyType,
+}
+
+const fn key(name: &'static str, kind: KeyKind) -> Key {
+    Key { name, kind, key_type: KeyType::S }
+}
+
+/// A global secondary index; it carries its keys, the table's keys and what is named (projection INCLUDE).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Index {
+    /// Its name.
+    pub name: &'static str,
+    /// Its keys.
+    pub keys: &'static [Key],
+    /// What it carries besides keys.
+    pub includes: &'static [&'static str],
+}
+
+/// A table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Table {
+    /// Its name.
+    pub name: String,
+    /// Its keys.
+    pub keys: &'static [Key],
+    /// The attribute with its rows' time to live, epoch seconds.
+    pub ttl: &'static str,
+    /// Its indexes.
+    pub indexes: &'static [Index],
+}
+
+/// Both tables.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Tables {
+    /// Rows, work lists, registers.
+    pub requests: Table,
+    /// Finished requests for analysts.
+    pub reporting: Table,
+}
+
+impl Tables {
+    /// With these names.
+    #[must_use]
+    pub fn new(names: &Names) -> Self {
+        const REQUESTS: &[Key] = &[key(requests::KEY, KeyKind::Hash)];
+        const WORK: &[Index] = &[Index {
+            name: requests::INDEX,
+            keys: &[key(requests::INDEX_KEY, KeyKind::Hash), key(requests::INDEX_SORT, KeyKind::Range)],
+            includes: &requests::INDEX_INCLUDES,
+        }];
+        const REPORTING: &[Key] = &[key(reporting::KEY, KeyKind::Hash), key(reporting::SORT, KeyKind::Range)];
+        let requests = Table { name: names.requests_table.clone(), keys: REQUESTS, ttl: requests::TTL, indexes: WORK };
+        let reporting =
+            Table { name: names.reporting_table.clone(), keys: REPORTING, ttl: reporting::TTL, indexes: &[] };
+        Self { requests, reporting }
+    }
+}
+
+/// A queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Queue {
+    /// Its name.
+    pub name: String,
+    /// Its visibility timeout.
+    pub visibility_seconds: u32,
+    /// How long it keeps messages.
+    pub retention_seconds: u32,
+    /// Where it puts what was received too often, as a field of [`Queues`].
+    pub dead_letters: Option<&'static str>,
+    /// How often that is.
+    pub max_receives: Option<u32>,
+}
+
+/// All queues.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Queues {
+    /// What producers send to.
+    pub input: Queue,
+    /// Where undecodable deliveries of the input queue end.
+    pub input_dlq: Queue,
+    /// What consumers receive from.
+    pub results: Queue,
+    /// What is called next.
+    pub hold: Queue,
+    /// Where poison hold messages end.
+    pub hold_dlq: Queue,
+}
+
+impl Queues {
+    /// With these names.
+    #[must_use]
+    pub fn new(names: &Names) -> Self {
+        let queue = |name: &str, redrive: Option<(&'static str, u32)>| Queue {
+            name: name.to_owned(),
+            visibility_seconds: VISIBILITY_SECONDS,
+            retention_seconds: RETENTION_SECONDS,
+            dead_letters: redrive.map(|(target, _)| target),
+            max_receives: redrive.map(|(_, receives)| receives),
+        };
+        Self {
+            input: queue(&names.input_queue, Some(("input_dlq", INPUT_MAX_RECEIVES))),
+            input_dlq: queue(&names.input_dlq, None),
+            results: queue(&names.results_queue, None),
+            hold: queue(&names.hold_queue, Some(("hold_dlq", HOLD_MAX_RECEIVES))),
+            hold_dlq: queue(&names.hold_dlq, None),
+        }
+    }
+}
 
 /// The names of everything under one prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]

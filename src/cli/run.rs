@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, ValueEnum};
+use tokio::net::TcpListener;
 
+use crate::health;
 use crate::models::Catalog;
 use crate::pipeline::fleet::Role;
 use crate::pipeline::{alerter, call, ingest, plan, spend};
@@ -61,6 +63,13 @@ pub async fn run(args: Args) -> Done {
         RoleArg::Call => Role::Call,
     });
     let settings = worker_settings(&place, roles.collect(), args.until_idle);
+    let checks = match &place.config.health_listen {
+        Some(addr) => {
+            let bound = TcpListener::bind(addr).await;
+            Some(bound.map_err(Error::io(format!("listen on {addr}, as the setting health_listen says")))?)
+        }
+        None => None,
+    };
     let model = place.model().await?;
     let catalog = Arc::new(Catalog::new(&place.config));
     tracing::info!(
@@ -76,12 +85,19 @@ pub async fn run(args: Args) -> Done {
     let worker = Worker::new(place.ports.clone(), model, catalog, place.clock.clone(), settings)
         .with_quotas(quotas)
         .with_usage_feed(usage_feed);
-    let tally = worker.tally();
+    let (tally, health) = (worker.tally(), worker.health());
+    let answer_checks = async {
+        match checks {
+            Some(listener) => health::server::serve(listener, health).await,
+            None => std::future::pending().await,
+        }
+    };
     let stop = Stop::default();
     let signals = stop.clone();
     tokio::select! {
         () = worker.run(stop) => {}
         failed = listen(signals) => return Err(failed),
+        () = answer_checks => {}
     }
     let totals = tally.totals();
     tracing::info!(

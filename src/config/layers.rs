@@ -15,7 +15,10 @@ use crate::request::{ModelId, Tenant, is_name};
 /// The settings that are tables of tables.
 const TABLES: [&str; 3] = ["models", "use_cases", "tenants"];
 /// `SMOOTHER_` variables that belong to the command line itself.
-const OF_THE_CLI: [&str; 4] = ["SMOOTHER_CONFIG", "SMOOTHER_LOCAL", "SMOOTHER_LOG", "SMOOTHER_ROLE"];
+const OF_THE_CLI: [&str; 5] =
+    ["SMOOTHER_CONFIG", "SMOOTHER_LOCAL", "SMOOTHER_LOG", "SMOOTHER_OPERATOR", "SMOOTHER_ROLE"];
+/// Holds what a file would, for containers that cannot have one.
+const SETTINGS_TEXT: &str = "SMOOTHER_SETTINGS";
 
 pub(super) struct Layers {
     config: Config,
@@ -36,52 +39,66 @@ impl Layers {
         Self { config: Config::default(), effective, warnings: Vec::new(), faults: Faults::default() }
     }
 
-    /// A TOML file.
-    pub(super) fn file(&mut self, path: &Path) {
-        let origin = Origin::File(path.to_owned());
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(e) => return self.faults.add("configuration file", None, &origin, format!("cannot be read: {e}")),
-        };
+    /// A TOML file, or its text in the environment; not both, since neither would be the stronger one.
+    pub(super) fn written(&mut self, file: Option<&Path>, env: &BTreeMap<String, String>) {
+        let text = given(env, SETTINGS_TEXT);
+        if let Some(path) = file {
+            let origin = Origin::File(path.to_owned());
+            match std::fs::read_to_string(path) {
+                Ok(text) => self.toml("configuration file", &text, &origin),
+                Err(e) => self.faults.add("configuration file", None, &origin, format!("cannot be read: {e}")),
+            }
+        }
+        if let Some(text) = text {
+            let origin = Origin::Env(SETTINGS_TEXT.to_owned());
+            self.toml("settings text", text, &origin);
+            if let Some(path) = file {
+                let reason = format!("set although there is a settings file, {}; unset one of them", path.display());
+                self.faults.add("settings text", None, &origin, reason);
+            }
+        }
+    }
+
+    fn toml(&mut self, what: &str, text: &str, origin: &Origin) {
         let table = match text.parse::<toml::Table>() {
             Ok(table) => table,
             Err(e) => {
                 let line = e.span().and_then(|span| text.get(..span.start)).map_or(1, |t| t.split('\n').count());
-                let what = e.message().replace('\n', ", ");
-                return self.faults.add("configuration file", None, &origin, format!("line {line} is no TOML: {what}"));
+                let why = e.message().replace('\n', ", ");
+                return self.faults.add(what, None, origin, format!("line {line} is no TOML: {why}"));
             }
         };
         for (name, value) in table {
             match (TABLES.contains(&name.as_str()), value) {
                 (true, toml::Value::Table(entries)) => {
                     for (key, entry) in entries {
-                        self.entry(&name, &key, entry, &origin);
+                        self.entry(&name, &key, entry, origin);
                     }
                 }
                 (true, other) => {
                     let value = Some(Raw::Toml(other).to_string());
-                    self.faults.add(&name, value, &origin, format!("expected tables: [{name}.\"…\"]"));
+                    self.faults.add(&name, value, origin, format!("expected tables: [{name}.\"…\"]"));
                 }
-                (false, value) => self.set(&name, &Raw::Toml(value), &origin),
+                (false, value) => self.set(&name, &Raw::Toml(value), origin),
             }
         }
     }
 
-    /// Environment variables. An empty one counts as not set.
+    /// Environment variables.
     pub(super) fn env(&mut self, env: &BTreeMap<String, String>) {
-        let given = |name: &str| env.get(name).filter(|value| !value.trim().is_empty());
         // Weaker than our own variable, the SDK's usual two say the Region; the first of them counts, as in the SDK.
-        if let Some((name, region)) = ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().find_map(|n| Some((n, given(n)?)))
-            && !matches!(self.effective.get("aws_region"), Some(Effective { origin: Origin::File(_), .. }))
+        if let Some((name, region)) =
+            ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().find_map(|n| Some((n, given(env, n)?)))
+            && self.effective.get("aws_region").is_none_or(|region| region.origin == Origin::Default)
         {
             self.set("aws_region", &Raw::Loose(region.clone()), &Origin::Env((*name).to_owned()));
         }
         for (name, value) in env.iter().filter(|(name, _)| name.starts_with("SMOOTHER_")) {
             if let Some(setting) = SETTINGS.iter().find(|setting| env_name(setting.name) == **name) {
-                if given(name).is_some() {
+                if given(env, name).is_some() {
                     self.set(setting.name, &Raw::Loose(value.clone()), &Origin::Env(name.clone()));
                 }
-            } else if !OF_THE_CLI.contains(&name.as_str()) {
+            } else if name != SETTINGS_TEXT && !OF_THE_CLI.contains(&name.as_str()) {
                 self.stray_variable(name);
             }
         }
@@ -199,6 +216,11 @@ impl Layers {
 struct Unfit {
     value: Option<String>,
     reason: String,
+}
+
+/// An environment variable; an empty one counts as not set.
+fn given<'a>(env: &'a BTreeMap<String, String>, name: &str) -> Option<&'a String> {
+    env.get(name).filter(|value| !value.trim().is_empty())
 }
 
 fn find<Owner>(settings: &'static [Setting<Owner>], name: &str) -> Option<&'static Setting<Owner>> {

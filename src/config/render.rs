@@ -105,6 +105,9 @@ Defaults, then the TOML file (`--config FILE`), then environment variables, then
 `smoother check-config` prints what counts and where it came from, or everything that is wrong at once.
 `smoother.example.toml` is a file to start from.
 
+Where there is no place for a file, as in a container with a read-only root, the environment variable `SMOOTHER_SETTINGS`
+holds its text (TOML, several lines) and counts as the file does. Having both is a fault.
+
 Durations are written `500ms`, `90s`, `5m`, `1h` (a bare number is seconds), sizes `256KiB`, `25MB` (a bare number is
 bytes; KB is 1,000 bytes, KiB 1,024). Lists are arrays in the file, separated by commas in the environment. An empty
 environment variable counts as not set.

@@ -160,6 +160,9 @@ settings! {
         hold_visibility: Duration = Kind::Span(SECOND, 12 * HOUR) => "60s";
         /// How often the hold queue is topped up.
         plan_interval: Duration = Kind::Span(10, 10 * MINUTE) => "1s";
+        /// Where the worker answers `GET /live` and `GET /ready` over HTTP, without authentication; nowhere when not set. `smoother
+        /// health` asks it.
+        health_listen: Option<String> = Kind::Text(Form::Listen);
         /// How long a stopping worker waits for its calls in flight.
         drain_grace: Duration = Kind::Span(0, 2 * HOUR) => "25s";
         /// Partitions of the backlog's index. Fixed once there are requests.

@@ -53,6 +53,7 @@ fn another<Owner>(setting: &Setting<Owner>) -> String {
     let candidates = [
         "eu-west-1",
         "a@b.example",
+        "127.0.0.1:1",
         "https://a.example/1",
         "arn:aws:sns:us-east-1:123456789012:alarms",
         "true",
@@ -330,8 +331,47 @@ fn files_that_cannot_be_read_are_told() {
 }
 
 #[test]
+fn the_settings_text_counts_as_a_file_does() {
+    let load = |text: &str, variables: &[(&str, &str)]| {
+        let variables = [&[("SMOOTHER_SETTINGS", text)], variables].concat();
+        Config::load(&Sources { env: env(&variables), ..Sources::default() })
+    };
+    let text = "aws_region = 'eu-west-3'\nmax_attempts = 2\ninput_pollers = 3\n[models.m]\nburndown = 5\n";
+    let loaded = load(text, &[("SMOOTHER_MAX_ATTEMPTS", "4"), ("AWS_REGION", "eu-west-1")]).unwrap();
+    let config = &loaded.config;
+    assert_eq!((config.max_attempts, config.input_pollers, config.aws_region.as_str()), (4, 3, "eu-west-3"));
+    let written = Origin::Env("SMOOTHER_SETTINGS".to_owned());
+    for setting in ["aws_region", "input_pollers", "models.\"m\".burndown"] {
+        assert_eq!(loaded.origin(setting), Some(&written), "{setting}");
+    }
+    assert_eq!(loaded.warnings, Vec::<String>::new());
+    assert_eq!(load(" \n", &[]).unwrap().config, Config::default(), "an empty variable is not set");
+
+    let told = load("max_attempts = 0\nmax_atempts = 3", &[]).unwrap_err().to_string();
+    assert!(told.contains("max_attempts = 0 (SMOOTHER_SETTINGS): expected a whole number from 1 to 100"), "{told}");
+    assert!(told.contains("max_atempts (SMOOTHER_SETTINGS): unknown setting; did you mean max_attempts?"), "{told}");
+    let told = load("a = 1\nb = = 2", &[]).unwrap_err().to_string();
+    assert!(told.contains("settings text (SMOOTHER_SETTINGS): line 2 is no TOML: "), "{told}");
+}
+
+#[test]
+fn a_settings_file_and_a_settings_text_are_one_too_many() {
+    let told = faults("max_attempts = 2", &[("SMOOTHER_SETTINGS", "input_pollers = 0")], &[]);
+    let both =
+        told.iter().find(|t| t.starts_with("settings text (SMOOTHER_SETTINGS): set although there is a settings file"));
+    assert!(both.is_some_and(|t| t.ends_with("smoother.toml; unset one of them")), "{told:#?}");
+    assert!(told.iter().any(|t| t.starts_with("input_pollers = 0 (SMOOTHER_SETTINGS)")), "{told:#?}");
+    assert_eq!(told.len(), 2);
+}
+
+#[test]
 fn strangers_in_the_environment_are_only_mentioned() {
-    let variables = [("SMOOTHER_PORT_80_TCP", "tcp://10.0.0.1:80"), ("SMOOTHER_LOG", "debug"), ("HOME", "/")];
+    let variables = [
+        ("SMOOTHER_PORT_80_TCP", "tcp://10.0.0.1:80"),
+        ("SMOOTHER_LOG", "debug"),
+        ("SMOOTHER_OPERATOR", "anna"),
+        ("HOME", "/"),
+    ];
     let loaded = load("", &variables, &[]).unwrap();
     assert_eq!(loaded.warnings, ["SMOOTHER_PORT_80_TCP is no setting and is ignored"]);
 }

@@ -95,6 +95,7 @@ pub(super) enum Form {
     Table,
     Bucket,
     TopicArn,
+    Listen,
     Model,
     ModelPattern,
     QuotaSource,
@@ -126,6 +127,7 @@ impl Form {
                     && !text.bytes().any(|b| b.is_ascii_uppercase())
             }
             Self::TopicArn => text.starts_with("arn:") && text.split(':').count() == 6 && text.contains(":sns:"),
+            Self::Listen => text.parse::<std::net::SocketAddr>().is_ok(),
             Self::QuotaSource => matches!(text, "service-quotas" | "settings"),
             Self::BudgetPolicy => BudgetPolicy::parse(text).is_some(),
             Self::Model | Self::ModelPattern => long(1, 2048) && text.bytes().all(|b| b.is_ascii_graphic()),
@@ -141,6 +143,7 @@ impl Form {
             Self::Table => "a DynamoDB table name: 3 to 255 characters of A-Z a-z 0-9 . _ -",
             Self::Bucket => "an S3 bucket name: 3 to 63 characters of a-z 0-9 . -",
             Self::TopicArn => "the ARN of an SNS topic, arn:aws:sns:REGION:ACCOUNT:NAME",
+            Self::Listen => "an IP address and a port such as 127.0.0.1:8080",
             Self::Model => "a Bedrock model id, inference profile id or ARN",
             Self::ModelPattern => "a model id, or a pattern with * for any characters",
             Self::QuotaSource => "service-quotas or settings",
@@ -327,6 +330,9 @@ mod tests {
                 text("arn:aws:sns:us-east-1:123456789012:alarms"),
             ),
             (Text(Form::TopicArn), loose("alarms"), None),
+            (Text(Form::Listen), loose("[::]:8080"), text("[::]:8080")),
+            (Text(Form::Listen), loose("localhost:8080"), None),
+            (Text(Form::Listen), loose("8080"), None),
             (Flag, loose(" true"), Some(Value::Flag(true))),
             (Flag, toml("false"), Some(Value::Flag(false))),
             (Flag, loose("1"), None),

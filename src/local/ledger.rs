@@ -3,6 +3,8 @@
 
 mod rows;
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
 
@@ -71,6 +73,21 @@ impl Ledger for LocalLedger {
                     flows.push(rows::flow(&row.get::<_, String>(0)?, row.get(1)?, row.get(2)?, row.get(3)?)?);
                 }
                 Ok(flows)
+            })
+            .await
+    }
+
+    async fn ready_by_priority(&self) -> PortResult<BTreeMap<Priority, u64>> {
+        self.database
+            .read("local ledger: ready by priority", |connection| {
+                let mut statement =
+                    connection.prepare_cached("SELECT priority, requests FROM ready_counts WHERE requests > 0")?;
+                let mut rows = statement.query([])?;
+                let mut ready = BTreeMap::new();
+                while let Some(row) = rows.next()? {
+                    ready.insert(rows::priority(row.get(0)?)?, natural(row.get(1)?));
+                }
+                Ok(ready)
             })
             .await
     }

@@ -9,7 +9,7 @@ use rusqlite::params;
 use super::database::{Database, Fault};
 use super::schema::integer;
 use crate::clock::Clock;
-use crate::ports::{Datum, Metrics, PortResult, Unit};
+use crate::ports::{Datum, Metrics, PortResult};
 
 const KEPT: Duration = Duration::from_hours(14 * 24);
 
@@ -29,7 +29,7 @@ impl Metrics for LocalMetrics {
                 for datum in data {
                     let dimensions: BTreeMap<_, _> = datum.dimensions.into_iter().collect();
                     let dimensions = serde_json::to_string(&dimensions).map_err(Fault::permanent)?;
-                    let (at, unit) = (integer(datum.at.0), unit_name(datum.unit));
+                    let (at, unit) = (integer(datum.at.0), datum.unit.name());
                     insert.execute(params![
                         at,
                         datum.name,
@@ -48,19 +48,11 @@ impl Metrics for LocalMetrics {
     }
 }
 
-fn unit_name(unit: Unit) -> &'static str {
-    match unit {
-        Unit::Count => "Count",
-        Unit::Milliseconds => "Milliseconds",
-        Unit::Percent => "Percent",
-        Unit::None => "None",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::clock::Timestamp;
+    use crate::ports::Unit;
 
     fn datum(at: Timestamp) -> Datum {
         let dimensions = vec![("Lane", "default:us-east-1:nova".to_owned()), ("Class", "urgent".to_owned())];

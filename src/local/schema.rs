@@ -14,7 +14,7 @@ const APPLICATION_ID: i32 = 0x736d_7468;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Upgrades in order: the n-th brings a file of version n to n + 1. Released ones are never edited.
-const UPGRADES: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
+const UPGRADES: [&str; 3] = [include_str!("schema/1.sql"), include_str!("schema/2.sql"), include_str!("schema/3.sql")];
 
 /// The version that this program reads and writes.
 pub(super) const VERSION: usize = UPGRADES.len();
@@ -104,6 +104,32 @@ mod tests {
         let error = connect(&path).unwrap_err().into_port_error("open");
         assert!(!error.retryable);
         assert!(error.why.contains("version 99"), "{error}");
+    }
+
+    #[test]
+    fn the_ready_rows_of_an_older_file_are_counted() {
+        let dir = directory();
+        let path = dir.path().join("smoother.db");
+        let older = Connection::open(&path).unwrap();
+        UPGRADES[..2].iter().for_each(|upgrade| older.execute_batch(upgrade).unwrap());
+        older.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+        older.pragma_update(None, "user_version", 2).unwrap();
+        for (id, priority, list) in [("a", 5, "ready x"), ("b", 5, "ready y"), ("c", 0, "ready x"), ("d", 5, "held")] {
+            let row = "INSERT INTO requests (request_id, status, lane, rank, input_tokens, max_output_tokens, attempts,
+                           throttles, claims, updated_at, request, notes, priority, work_list, work_sort)
+                       VALUES (?1, 'RECEIVED', 'l', '1', 1, 1, 0, 0, 0, 0, '{}', '[]', ?2, ?3, '1')";
+            older.execute(row, rusqlite::params![id, priority, list]).unwrap();
+        }
+        drop(older);
+        let upgraded = connect(&path).unwrap();
+        let counts = || -> Vec<(u64, u64)> {
+            let mut all = upgraded.prepare("SELECT priority, requests FROM ready_counts ORDER BY 1").unwrap();
+            let rows = all.query_map([], |row| Ok((natural(row.get(0)?), natural(row.get(1)?)))).unwrap();
+            rows.collect::<Result<_, _>>().unwrap()
+        };
+        assert_eq!(counts(), [(0, 1), (5, 2)]);
+        upgraded.execute("DELETE FROM requests WHERE request_id = 'a'", []).unwrap();
+        assert_eq!(counts(), [(0, 1), (5, 1)]);
     }
 
     #[test]

@@ -89,7 +89,7 @@ async fn a_directory_of_a_newer_smoother_is_refused_in_words() {
     file.pragma_update(None, "user_version", 7).unwrap();
     let error = open(dir.path(), Settings::default(), Clock::system()).await.map(drop).unwrap_err();
     assert!(!error.retryable);
-    assert!(error.to_string().contains("schema version 7, this smoother knows versions up to 2"), "{error}");
+    assert!(error.to_string().contains("schema version 7, this smoother knows versions up to 3"), "{error}");
 }
 
 #[tokio::test]

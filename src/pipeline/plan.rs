@@ -13,6 +13,7 @@
 mod at_risk;
 mod choose;
 mod decided;
+mod gauges;
 mod held;
 mod lines;
 mod money;
@@ -28,6 +29,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+pub use self::gauges::{Gauges, Reading};
 use self::held::Held;
 use self::lines::Lines;
 use self::money::Money;
@@ -83,6 +85,8 @@ pub struct Context {
     pub recorder: Recorder,
     /// Counts, and the learned duration of a call.
     pub tally: Arc<Tally>,
+    /// How the fleet's work stands, for the metrics.
+    pub gauges: Arc<Gauges>,
     /// Wall time.
     pub clock: Clock,
     /// Woken when something was admitted or finished.
@@ -163,7 +167,9 @@ impl Planner {
         self.top_up(term).await?;
         self.expire(term).await?;
         self.conclude().await?;
-        self.watch_deadlines(term).await
+        self.watch_deadlines(term).await?;
+        self.note_standing(number, term);
+        Ok(())
     }
 
     /// Ends what is past its deadline, whatever its lane and its tenant wait for.

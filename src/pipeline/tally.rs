@@ -1,5 +1,7 @@
 //! Counts what happens: one event per request feeds the metrics, and the summary that people read at the end.
 
+pub mod metrics;
+
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -7,14 +9,16 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use self::metrics::Metric;
 use super::pace::LaneSnapshot;
+use super::plan::Reading;
 use super::usage::{KEPT_MINUTES, Used};
 use crate::clock::Timestamp;
 use crate::ports::Minute;
 use crate::ports::metrics::{Datum, Unit};
 use crate::ports::model::CallErrorClass;
 use crate::ports::reports::ReportRow;
-use crate::request::{Lane, Status, Usage};
+use crate::request::{Lane, Priority, Status, Usage};
 
 /// Waits and other durations in milliseconds, one day at most, to three digits.
 const LONGEST_MS: u64 = 24 * 3600 * 1000;
@@ -93,7 +97,7 @@ impl Tally {
     pub fn admitted(&self) {
         self.with(|c| {
             c.total.admitted += 1;
-            c.add("RequestsAdmitted", vec![], Unit::Count, 1.0);
+            c.add(metrics::REQUESTS_ADMITTED, [], 1.0);
         });
     }
 
@@ -106,17 +110,19 @@ impl Tally {
     pub fn called(&self, lane: &str, failure: Option<CallErrorClass>) {
         self.with(|c| {
             c.total.calls += 1;
-            let lane = || vec![("Lane", lane.to_owned())];
-            c.add("BedrockCalls", lane(), Unit::Count, 1.0);
+            c.add(metrics::BEDROCK_CALLS, [], 1.0);
+            c.add(metrics::BEDROCK_CALLS_OF_LANE, [lane], 1.0);
             match failure {
                 None => {}
                 Some(class) if class.is_throttle() => {
                     c.total.throttled += 1;
-                    c.add("ThrottledCalls", lane(), Unit::Count, 1.0);
+                    c.add(metrics::THROTTLED_CALLS, [], 1.0);
+                    c.add(metrics::THROTTLED_CALLS_OF_LANE, [lane], 1.0);
                 }
                 Some(_) => {
                     c.total.failed_calls += 1;
-                    c.add("FailedCalls", lane(), Unit::Count, 1.0);
+                    c.add(metrics::FAILED_CALLS, [], 1.0);
+                    c.add(metrics::FAILED_CALLS_OF_LANE, [lane], 1.0);
                 }
             }
         });
@@ -126,7 +132,7 @@ impl Tally {
     pub fn settled(&self, lane: &Lane, tokens: f64, at: Timestamp) {
         self.with(|c| {
             c.used.add(lane, Minute::of(at), tokens);
-            c.add("SettledTokens", vec![("Lane", lane.to_string())], Unit::Count, tokens);
+            c.add(metrics::SETTLED_TOKENS, [lane.as_str()], tokens);
         });
     }
 
@@ -143,7 +149,11 @@ impl Tally {
         self.with(|c| {
             let class = Self::class(report);
             *c.total.finished.entry(report.status.as_str()).or_default() += 1;
-            c.add("RequestsFinished", vec![("Status", report.status.to_string())], Unit::Count, 1.0);
+            c.add(metrics::REQUESTS_FINISHED, [], 1.0);
+            c.add(metrics::REQUESTS_FINISHED_OF_STATUS, [report.status.as_str()], 1.0);
+            if missed_its_deadline(report) {
+                c.add(metrics::MISSED_DEADLINES, [], 1.0);
+            }
             if let (Status::Succeeded, Some(latency)) = (report.status, report.latency_ms) {
                 let average = c.average_call_ms.get_or_insert(latency as f64);
                 *average += 0.02 * (latency as f64 - *average);
@@ -151,7 +161,7 @@ impl Tally {
             if report.started_at.is_some() {
                 let waits = c.waits.entry(class).or_insert_with(histogram);
                 waits.saturating_record(report.wait_ms);
-                c.add("Wait", vec![("Priority", class.to_owned())], Unit::Milliseconds, report.wait_ms as f64);
+                c.add(metrics::WAIT, [class], report.wait_ms as f64);
             }
             if let (Status::Succeeded, Some(input)) = (report.status, report.input_tokens) {
                 let model = c.total.models.entry(report.model_id.clone()).or_default();
@@ -166,7 +176,8 @@ impl Tally {
                 }
             }
             if let Some(cost) = report.cost_usd {
-                c.add("CostUsd", vec![("Lane", report.lane.clone())], Unit::None, cost);
+                c.add(metrics::COST_USD, [], cost);
+                c.add(metrics::COST_USD_OF_LANE, [&report.lane], cost);
             }
         });
     }
@@ -175,22 +186,47 @@ impl Tally {
     /// the fleet's use.
     pub fn observe_lane(&self, lane: &LaneSnapshot) {
         self.with(|c| {
-            let mut add = |name: &'static str, unit: Unit, value: Option<f64>| {
+            let mut add = |metric: Metric<1>, value: Option<f64>| {
                 if let Some(value) = value {
-                    c.add(name, vec![("Lane", lane.lane.clone())], unit, value);
+                    c.add(metric, [&lane.lane], value);
                 }
             };
             let share = |used: f64, quota: Option<f64>| quota.filter(|q| *q > 0.0).map(|quota| 100.0 * used / quota);
-            add("TokenQuotaUse", Unit::Percent, share(lane.tokens_last_minute, lane.tokens_per_minute));
-            add("RequestQuotaUse", Unit::Percent, share(lane.requests_last_minute as f64, lane.requests_per_minute));
-            add("QuotaShare", Unit::Percent, Some(100.0 * lane.share));
-            add("CallsInFlight", Unit::Count, Some(f64::from(lane.in_flight)));
-            add("ReservedTokens", Unit::Count, Some(lane.reserved_tokens));
-            add("AdaptiveFactor", Unit::None, Some(lane.factor));
-            add("OtherTraffic", Unit::Percent, lane.background.map(|share| 100.0 * share));
-            add("InputRatio", Unit::None, Some(lane.input_ratio));
-            add("TypicalOutputTokens", Unit::Count, lane.typical_output);
-            add("ReservedPerUsed", Unit::None, lane.reserved_per_used);
+            add(metrics::TOKEN_QUOTA_USE, share(lane.tokens_last_minute, lane.tokens_per_minute));
+            add(metrics::REQUEST_QUOTA_USE, share(lane.requests_last_minute as f64, lane.requests_per_minute));
+            add(metrics::QUOTA_SHARE, Some(100.0 * lane.share));
+            add(metrics::CALLS_IN_FLIGHT, Some(f64::from(lane.in_flight)));
+            add(metrics::RESERVED_TOKENS, Some(lane.reserved_tokens));
+            add(metrics::ADAPTIVE_FACTOR, Some(lane.factor));
+            add(metrics::OTHER_TRAFFIC, lane.background.map(|share| 100.0 * share));
+            add(metrics::INPUT_RATIO, Some(lane.input_ratio));
+            add(metrics::TYPICAL_OUTPUT_TOKENS, lane.typical_output);
+            add(metrics::RESERVED_PER_USED, lane.reserved_per_used);
+        });
+    }
+
+    /// This worker is there, once a minute.
+    pub fn observe_worker(&self) {
+        self.with(|c| c.add(metrics::WORKERS_ALIVE, [], 1.0));
+    }
+
+    /// How the fleet's work stands, once a minute; told by the planner.
+    pub fn observe_fleet(&self, reading: &Reading) {
+        self.with(|c| {
+            if let Some(backlog) = &reading.backlog {
+                let mut classes = Priority::CLASSES.map(|class| (class, 0));
+                for (priority, rows) in backlog {
+                    for (_, sum) in classes.iter_mut().filter(|(class, _)| *class == priority.class()) {
+                        *sum += rows;
+                    }
+                }
+                for (class, rows) in classes {
+                    c.add(metrics::BACKLOG_OF_PRIORITY, [class], rows as f64);
+                }
+                c.add(metrics::BACKLOG, [], backlog.values().sum::<u64>() as f64);
+            }
+            c.add(metrics::OLDEST_WAIT, [], reading.oldest_wait.as_millis() as f64);
+            c.add(metrics::BUDGETS_USED_UP, [], reading.budgets_used_up as f64);
         });
     }
 
@@ -198,7 +234,7 @@ impl Tally {
     pub fn port_error(&self) {
         self.with(|c| {
             c.total.port_errors += 1;
-            c.add("PortErrors", vec![], Unit::Count, 1.0);
+            c.add(metrics::PORT_ERRORS, [], 1.0);
         });
     }
 
@@ -236,7 +272,7 @@ impl Tally {
     }
 
     fn class(report: &ReportRow) -> &'static str {
-        crate::request::Priority::from_number(report.priority.into()).unwrap_or_default().class()
+        Priority::from_number(report.priority.into()).unwrap_or_default().class()
     }
 
     fn with<T>(&self, f: impl FnOnce(&mut Counts) -> T) -> T {
@@ -245,13 +281,25 @@ impl Tally {
 }
 
 impl Counts {
-    fn add(&mut self, name: &'static str, dimensions: Vec<(&'static str, String)>, unit: Unit, value: f64) {
+    fn add<const N: usize>(&mut self, metric: Metric<N>, values: [&str; N], value: f64) {
+        let Metric { name, unit, dimensions } = metric;
+        let dimensions = dimensions.into_iter().zip(values.map(str::to_owned)).collect();
         let fresh = Samples { count: 0.0, total: 0.0, min: f64::INFINITY, max: f64::NEG_INFINITY };
         let (_, samples) = self.pending.entry((name, dimensions)).or_insert((unit, fresh));
         samples.count += 1.0;
         samples.total += value;
         samples.min = samples.min.min(value);
         samples.max = samples.max.max(value);
+    }
+}
+
+/// Who cancelled a request does not miss it, and one that was rejected never had a chance.
+fn missed_its_deadline(report: &ReportRow) -> bool {
+    let late = || report.deadline.is_some_and(|deadline| report.finished_at > deadline);
+    match report.status {
+        Status::Expired => true,
+        Status::Succeeded | Status::Failed => late(),
+        _ => false,
     }
 }
 
@@ -266,7 +314,122 @@ fn quantiles(h: &Histogram<u64>) -> Quantiles {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+
+    fn finished() -> ReportRow {
+        let at = Timestamp(1_000);
+        ReportRow {
+            day: at.day(),
+            finished_key: String::new(),
+            request_id: crate::request::RequestId::new("a").unwrap(),
+            status: Status::Succeeded,
+            tenant: "t".into(),
+            model_id: "m".into(),
+            use_case: None,
+            lane: "l".into(),
+            priority: 5,
+            priority_class: "normal".into(),
+            received_at: Timestamp(0),
+            queued_at: None,
+            started_at: Some(Timestamp(10)),
+            finished_at: at,
+            wait_ms: 10,
+            latency_ms: Some(990),
+            attempts: 1,
+            throttles: 0,
+            deadline: None,
+            deadline_met: None,
+            input_tokens: Some(1),
+            output_tokens: Some(1),
+            cache_read_tokens: None,
+            cache_write_tokens: None,
+            cost_usd: Some(0.1),
+            error_type: None,
+            metadata: crate::request::Metadata::default(),
+        }
+    }
+
+    fn lane() -> LaneSnapshot {
+        let lane = serde_json::json!({
+            "lane": "l", "requests_per_minute": 1.0, "tokens_per_minute": 1.0, "share": 1.0, "factor": 1.0, "background": 0.1,
+            "waiting": 0, "in_flight": 0, "reserved_tokens": 0.0, "requests_last_minute": 0, "tokens_last_minute": 0.0,
+            "started": 0, "answered": 0, "throttled": 0, "settled_tokens": 0.0, "input_ratio": 1.0, "reserved_per_used": 1.0,
+            "typical_output": 1.0,
+        });
+        serde_json::from_value(lane).unwrap()
+    }
+
+    #[test]
+    fn deadlines_are_missed_by_what_ends_after_them() {
+        let (early, late) = (Some(Timestamp(999)), Some(Timestamp(1_000)));
+        for (status, deadline, missed) in [
+            (Status::Succeeded, late, false),
+            (Status::Succeeded, early, true),
+            (Status::Failed, early, true),
+            (Status::Failed, late, false),
+            (Status::Failed, None, false),
+            (Status::Expired, early, true),
+            (Status::Cancelled, early, false),
+            (Status::Rejected, early, false),
+        ] {
+            let tally = Tally::default();
+            tally.finished(&ReportRow { status, deadline, ..finished() });
+            let counted = tally.take_data(Timestamp(0)).iter().any(|datum| datum.name == "MissedDeadlines");
+            assert_eq!(counted, missed, "{status} {deadline:?}");
+        }
+    }
+
+    #[test]
+    fn the_backlog_is_told_by_class_and_in_all() {
+        let tally = Tally::default();
+        let backlog =
+            [(0, 1), (1, 2), (2, 3), (5, 4), (9, 5)].map(|(n, rows)| (Priority::from_number(n).unwrap(), rows));
+        let reading =
+            Reading { backlog: Some(backlog.into()), oldest_wait: Duration::from_secs(2), budgets_used_up: 0 };
+        tally.observe_fleet(&reading);
+        let data = tally.take_data(Timestamp(0));
+        let told: Vec<(&str, &str, f64)> =
+            data.iter().map(|d| (d.name, d.dimensions.first().map_or("", |(_, value)| value), d.sum)).collect();
+        let expected = [
+            ("Backlog", "", 15.0),
+            ("Backlog", "bulk", 5.0),
+            ("Backlog", "high", 5.0),
+            ("Backlog", "low", 0.0),
+            ("Backlog", "normal", 4.0),
+            ("Backlog", "urgent", 1.0),
+            ("BudgetsUsedUp", "", 0.0),
+            ("OldestWait", "", 2000.0),
+        ];
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn everything_in_the_table_is_counted() {
+        let tally = Tally::default();
+        tally.admitted();
+        tally.called("l", None);
+        tally.called("l", Some(CallErrorClass::ThrottledTokens));
+        tally.called("l", Some(CallErrorClass::Server));
+        let lane_of = Lane::new("1", "us-east-1", &crate::request::ModelId::new("m").unwrap());
+        tally.settled(&lane_of, 1.0, Timestamp(0));
+        tally.finished(&finished());
+        tally.finished(&ReportRow { status: Status::Expired, ..finished() });
+        tally.observe_worker();
+        tally.observe_fleet(&Reading {
+            backlog: Some(BTreeMap::new()),
+            oldest_wait: Duration::ZERO,
+            budgets_used_up: 0,
+        });
+        tally.observe_lane(&lane());
+        tally.port_error();
+        let data = tally.take_data(Timestamp(0));
+        let counted: BTreeSet<_> =
+            data.iter().map(|d| (d.name, d.dimensions.iter().map(|(name, _)| *name).collect::<Vec<_>>())).collect();
+        let table: BTreeSet<_> = metrics::METRICS.iter().map(|m| (m.name, m.dimensions.to_vec())).collect();
+        assert_eq!(counted, table);
+    }
 
     #[test]
     fn data_are_summed_up_and_taken_once() {

@@ -1,12 +1,13 @@
 //! Numbers for dashboards.
 
 use async_trait::async_trait;
+use serde::Serialize;
 
 use super::PortResult;
 use crate::clock::Timestamp;
 
 /// A metric's unit, as CloudWatch names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Unit {
     /// A number of things.
     Count,
@@ -18,10 +19,23 @@ pub enum Unit {
     None,
 }
 
+impl Unit {
+    /// Its name on CloudWatch.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Count => "Count",
+            Self::Milliseconds => "Milliseconds",
+            Self::Percent => "Percent",
+            Self::None => "None",
+        }
+    }
+}
+
 /// Values of one metric over a minute, already summed up.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Datum {
-    /// `RequestsFinished`, `QueueWait`, …
+    /// `RequestsFinished`, `Wait`, …
     pub name: &'static str,
     /// Few and of few values: lane, status, priority class.
     pub dimensions: Vec<(&'static str, String)>,

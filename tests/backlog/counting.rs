@@ -11,7 +11,7 @@ use smoother::ports::{
     Applied, Delivery, Depth, Inserted, Ledger, Outgoing, Page, PortResult, Ports, Queue, Transition, Work, WorkItem,
     WorkList,
 };
-use smoother::request::{Flow, RequestId, Row};
+use smoother::request::{Flow, Priority, RequestId, Row};
 
 /// Operations by name.
 #[derive(Default)]
@@ -78,6 +78,11 @@ impl Ledger for CountingLedger {
 
     fn list_lag(&self) -> Duration {
         self.inner.list_lag()
+    }
+
+    async fn ready_by_priority(&self) -> PortResult<BTreeMap<Priority, u64>> {
+        self.counts.add("counts of ready", 1);
+        self.inner.ready_by_priority().await
     }
 
     async fn counts(&self) -> PortResult<Counts> {

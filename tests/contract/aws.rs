@@ -151,10 +151,37 @@ async fn provisioning_again_changes_nothing_and_repairs_what_drifted() {
         let found = redrive.map(|policy| policy["maxReceiveCount"].to_string().replace('"', ""));
         assert_eq!(found.as_deref(), receives, "{url}");
     }
+    let queues = [
+        (&first.input_queue_url, None),
+        (&first.input_dlq_url, Some(format!("{prefix}-input"))),
+        (&first.results_queue_url, None),
+        (&first.hold_queue_url, None),
+        (&first.dlq_url, Some(format!("{prefix}-hold-next-batch"))),
+    ];
+    for (url, source) in queues {
+        let call = sqs.get_queue_attributes().queue_url(url).attribute_names(QueueAttributeName::All);
+        let attributes = call.send().await.unwrap().attributes.unwrap();
+        let json = |name: &QueueAttributeName| -> serde_json::Value {
+            attributes.get(name).map(|text| serde_json::from_str(text).unwrap()).unwrap_or_default()
+        };
+        let tls_only = &json(&QueueAttributeName::Policy)["Statement"][0];
+        assert_eq!((&tls_only["Effect"], &tls_only["Action"]), (&"Deny".into(), &"sqs:*".into()), "{url}");
+        assert_eq!(tls_only["Condition"]["Bool"]["aws:SecureTransport"], "false", "{url}");
+        assert_eq!(tls_only["Resource"], attributes[&QueueAttributeName::QueueArn].as_str(), "{url}");
+        let allowed = json(&QueueAttributeName::RedriveAllowPolicy)["sourceQueueArns"][0].clone();
+        let allowed = allowed.as_str().and_then(|arn| arn.rsplit(':').next()).map(ToOwned::to_owned);
+        assert_eq!(allowed, source, "{url}");
+    }
     let s3 = clients::Clients::new(&config).s3;
     let lifecycle = s3.get_bucket_lifecycle_configuration().bucket(&first.bucket).send().await.unwrap();
     let days: Vec<_> = lifecycle.rules().iter().map(|rule| rule.expiration().unwrap().days()).collect();
-    assert_eq!(days, [Some(30)], "bodies are deleted with the rows that name them");
+    assert_eq!(days, [Some(30), None], "bodies are deleted with the rows that name them");
+    let [bodies, markers] = lifecycle.rules() else { panic!("two rules: {lifecycle:?}") };
+    let noncurrent = bodies.noncurrent_version_expiration().and_then(|expiration| expiration.noncurrent_days());
+    assert_eq!(noncurrent, Some(1), "and are gone a day later");
+    assert_eq!(markers.expiration().unwrap().expired_object_delete_marker(), Some(true));
+    let versioning = s3.get_bucket_versioning().bucket(&first.bucket).send().await.unwrap();
+    assert_eq!(versioning.status().map(|status| status.as_str()), Some("Enabled"));
 }
 
 #[tokio::test]

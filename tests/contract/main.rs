@@ -61,7 +61,8 @@ macro_rules! contract_suite {
                 flows_are_known_by_when_a_row_last_entered,
                 pages_go_on_where_the_last_one_ended,
                 rows_with_equal_keys_are_all_listed,
-                counts_show_what_is_open;
+                counts_show_what_is_open,
+                ready_rows_are_counted_by_priority;
             payloads:
                 bytes_come_back_as_they_went,
                 ten_megabytes_come_back_as_they_went,

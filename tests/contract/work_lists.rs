@@ -2,7 +2,7 @@
 
 use smoother::clock::Timestamp;
 use smoother::ports::{Applied, Ledger, Page, Work, WorkItem, WorkList};
-use smoother::request::{Flow, Lane, ModelId, Priority, RequestId, Status, Tenant};
+use smoother::request::{Flow, Lane, ModelId, Priority, Request, RequestId, Status, Tenant};
 
 use crate::Fixture;
 use crate::support::{eventually, flow, held, id, inserted, lane, outcome, ready, row, sorts, transition, unique};
@@ -263,4 +263,50 @@ pub async fn counts_show_what_is_open(fixture: &Fixture) {
         counts.by_status.get(&Status::Received).is_some_and(|n| *n >= 3).then_some(())
     })
     .await;
+}
+
+/// Other cases may have rows in the shared table: only those of a case's own are known, so differences count.
+pub async fn ready_rows_are_counted_by_priority(fixture: &Fixture) {
+    let (ledger, lane) = (&*fixture.ports.ledger, lane());
+    // Priorities that no other case uses.
+    let own = [1, 3, 8].map(|number| Priority::from_number(number).unwrap());
+    let placed = |priority: Priority, work: Work| {
+        let mut row = row(id("prioritised"), &lane);
+        row.request.priority = priority;
+        (row, Some(work))
+    };
+    let rows = vec![
+        placed(own[0], ready(&lane, "1")),
+        placed(own[1], ready(&lane, "2")),
+        placed(own[1], ready(&lane, "3")),
+        placed(own[1], held(1)),
+        placed(own[2], Work { list: WorkList::Deferred, sort: Work::time_key(Timestamp(1)) }),
+    ];
+    let [first, second] = [0, 1].map(|n: usize| rows[n].0.clone());
+    assert!(ledger.insert(rows).await.iter().all(Result::is_ok));
+    let counted = async |what: &str, wanted: [u64; 3]| {
+        eventually(what, async || {
+            let ready = ledger.ready_by_priority().await.unwrap();
+            let got = own.map(|priority| ready.get(&priority).copied().unwrap_or_default());
+            (got == wanted).then_some(())
+        })
+        .await;
+    };
+    counted("the ready ones", [1, 2, 0]).await;
+
+    let mut changed = transition(&second.request.id, &[Status::Received], Status::Received, Some(ready(&lane, "0")));
+    changed.set.request = Some(Box::new(Request { priority: own[2], ..second.request.clone() }));
+    assert!(matches!(ledger.apply(vec![changed]).await.remove(0), Ok(Applied::Done(_))));
+    counted("one of another priority", [1, 1, 1]).await;
+
+    let hold = transition(&first.request.id, &[Status::Received], Status::Queued, Some(held(2)));
+    assert!(matches!(ledger.apply(vec![hold]).await.remove(0), Ok(Applied::Done(_))));
+    counted("one less", [0, 1, 1]).await;
+    let back = transition(&first.request.id, &[Status::Queued], Status::Received, Some(ready(&lane, "1")));
+    assert!(matches!(ledger.apply(vec![back]).await.remove(0), Ok(Applied::Done(_))));
+    counted("one more", [1, 1, 1]).await;
+    let mut end = transition(&second.request.id, &[Status::Received], Status::Expired, None);
+    end.set.outcome = Some(outcome(2));
+    assert!(matches!(ledger.apply(vec![end]).await.remove(0), Ok(Applied::Done(_))));
+    counted("the rest", [1, 1, 0]).await;
 }

@@ -1,7 +1,5 @@
 import json
 import subprocess
-import threading
-import traceback
 
 import pytest
 
@@ -11,6 +9,7 @@ from rig.wire import Wire
 from stack.cdk import Cdk
 from stack.deployed import Cloud, Deployed
 from stack.inventory import inventory
+from stack.jobs import Job
 from stack.lacks import LACKS
 from stack.run import Run
 from stack.terraform import Terraform
@@ -24,28 +23,6 @@ def wire(emulator):
     wire = Wire(emulator)
     yield wire
     wire.stop()
-
-
-class Job:
-    """Work in a thread of its own, since deploying is mostly waiting. Who asks for the outcome gets the trouble."""
-
-    def __init__(self, work, *arguments):
-        self.outcome = self.trouble = None
-        self.thread = threading.Thread(target=self.work, args=(work, *arguments), daemon=True)
-        self.thread.start()
-
-    def work(self, work, *arguments):
-        try:
-            self.outcome = work(*arguments)
-        except BaseException:
-            self.trouble = traceback.format_exc()
-
-    def result(self):
-        self.thread.join()
-        if self.trouble:
-            told, self.trouble = self.trouble, f"failed before, see there: {self.trouble.splitlines()[-1]}"
-            pytest.fail(told, pytrace=False)
-        return self.outcome
 
 
 def deploy(kind, directory, emulator):

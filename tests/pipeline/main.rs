@@ -6,6 +6,8 @@ mod background;
 mod control;
 mod crashes;
 mod dead_letters;
+mod health;
+mod metrics;
 mod mortal;
 mod pauses;
 mod quotas;

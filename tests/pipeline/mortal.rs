@@ -20,7 +20,7 @@ use smoother::ports::{
     Payloads, PortResult, Ports, PutKind, Queue, Register, Registers, ReportRow, Reports, Transition, Work, WorkItem,
     WorkList,
 };
-use smoother::request::{Flow, PayloadRef, RequestId, Row};
+use smoother::request::{Flow, PayloadRef, Priority, RequestId, Row};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
 
@@ -317,6 +317,11 @@ impl Ledger for Mortal<dyn Ledger> {
     async fn flows(&self, since: Option<Timestamp>) -> PortResult<Vec<Flow>> {
         self.life.alive().await;
         self.inner.flows(since).await
+    }
+
+    async fn ready_by_priority(&self) -> PortResult<BTreeMap<Priority, u64>> {
+        self.life.alive().await;
+        self.inner.ready_by_priority().await
     }
 
     async fn counts(&self) -> PortResult<Counts> {

@@ -14,7 +14,7 @@ use smoother::ports::{
     Alert, Alerts, Applied, Datum, Delivery, Depth, Inserted, Ledger, Metrics, Outgoing, Page, Payloads, PortResult,
     Ports, PutKind, Queue, ReportRow, Reports, Transition, Work, WorkItem, WorkList,
 };
-use smoother::request::{Flow, PayloadRef, RequestId, Row};
+use smoother::request::{Flow, PayloadRef, Priority, RequestId, Row};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -165,6 +165,10 @@ impl Ledger for MemoryLedger {
         let table = self.table.lock().unwrap();
         let entered = table.entered.iter().filter(|(_, at)| since.is_none_or(|since| **at >= since));
         Ok(entered.map(|(flow, _)| flow.clone()).collect())
+    }
+
+    async fn ready_by_priority(&self) -> PortResult<BTreeMap<Priority, u64>> {
+        Ok(BTreeMap::new())
     }
 
     async fn counts(&self) -> PortResult<Counts> {

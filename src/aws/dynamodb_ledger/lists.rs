@@ -1,5 +1,7 @@
 //! Reading work lists from the index: every shard at once, merged in order.
 
+use std::collections::BTreeMap;
+
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, Select};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -12,7 +14,7 @@ use crate::aws::schema::requests as schema;
 use crate::clock::Timestamp;
 use crate::ports::PortResult;
 use crate::ports::ledger::{Page, WorkItem};
-use crate::request::RequestId;
+use crate::request::{Priority, RequestId};
 
 /// Pages of 1 MB that are counted of one list and shard.
 pub const MAX_COUNT_PAGES: usize = 100;
@@ -127,6 +129,41 @@ async fn count_shard(client: &Client, table: &str, key: &str) -> PortResult<u64>
         }
     }
     Ok(count)
+}
+
+/// Adds the rows in the list with this partition key to the counts of their priorities.
+pub async fn count_priorities(
+    client: &Client,
+    table: &str,
+    key: &str,
+    counts: &mut BTreeMap<Priority, u64>,
+) -> PortResult<()> {
+    let what = format!("dynamodb count {key} of {table} by priority");
+    let mut start: Option<Item> = None;
+    loop {
+        let query = client
+            .query()
+            .table_name(table)
+            .index_name(schema::INDEX)
+            .key_condition_expression("#list = :list")
+            .projection_expression("#priority")
+            .expression_attribute_names("#list", schema::INDEX_KEY)
+            .expression_attribute_names("#priority", item::PRIORITY)
+            .expression_attribute_values(":list", item::text(key))
+            .set_exclusive_start_key(start.take());
+        let answer = query.send().await.map_err(|e| port_error(&what, &e))?;
+        for found in answer.items.unwrap_or_default() {
+            match (Fields { what: &what, item: &found }).priority() {
+                Ok(priority) => *counts.entry(priority).or_default() += 1,
+                // Of another version or another hand; it must not hide the rest.
+                Err(error) => tracing::error!(%error, "skipped an item of a work list"),
+            }
+        }
+        match answer.last_evaluated_key {
+            Some(last) => start = Some(last),
+            None => return Ok(()),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
-//! The payload bucket: private, encrypted, TLS only; bodies are deleted when the rows that name them are.
+//! The payload bucket: private, encrypted, versioned, TLS only; bodies are deleted when the rows that name them are.
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{BuildError, SdkError};
 use aws_sdk_s3::types::{
-    AbortIncompleteMultipartUpload, BucketLifecycleConfiguration, BucketLocationConstraint, CreateBucketConfiguration,
-    ExpirationStatus, LifecycleExpiration, LifecycleRule, LifecycleRuleFilter, PublicAccessBlockConfiguration,
-    ServerSideEncryption, ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration, ServerSideEncryptionRule,
+    AbortIncompleteMultipartUpload, BucketLifecycleConfiguration, BucketLocationConstraint, BucketVersioningStatus,
+    CreateBucketConfiguration, ExpirationStatus, LifecycleExpiration, LifecycleRule, LifecycleRuleFilter,
+    NoncurrentVersionExpiration, PublicAccessBlockConfiguration, ServerSideEncryption, ServerSideEncryptionByDefault,
+    ServerSideEncryptionConfiguration, ServerSideEncryptionRule, VersioningConfiguration,
 };
 use serde_json::json;
 
@@ -28,6 +29,7 @@ pub async fn create(client: &Client, name: &str, region: &str, retention_days: u
     tolerate(block_public_access(client, name).await);
     tolerate(encrypt(client, name).await);
     tolerate(require_tls(client, name).await);
+    tolerate(version(client, name).await);
     tolerate(expire(client, name, retention_days).await);
     Ok(())
 }
@@ -71,7 +73,14 @@ async fn require_tls(client: &Client, name: &str) -> PortResult<()> {
     call.send().await.map(drop).map_err(|e| port_error(format!("s3 require TLS of {name}"), &e))
 }
 
-/// One rule for everything in the bucket: a body without its row is of no use to anybody.
+async fn version(client: &Client, name: &str) -> PortResult<()> {
+    let on = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
+    let call = client.put_bucket_versioning().bucket(name).versioning_configuration(on);
+    call.send().await.map(drop).map_err(|e| port_error(format!("s3 switch versions on in {name}"), &e))
+}
+
+/// For everything in the bucket: a body without its row is of no use to anybody. What was deleted or overwritten is kept for a
+/// day more. The markers that then are left of it need a rule of their own, since one that counts days cannot name them.
 async fn expire(client: &Client, name: &str, days: u32) -> PortResult<()> {
     let what = format!("s3 set the lifecycle of {name}");
     let configuration = || {
@@ -80,11 +89,18 @@ async fn expire(client: &Client, name: &str, days: u32) -> PortResult<()> {
             .status(ExpirationStatus::Enabled)
             .filter(LifecycleRuleFilter::builder().prefix("").build())
             .expiration(LifecycleExpiration::builder().days(i32::try_from(days).unwrap_or(i32::MAX)).build())
+            .noncurrent_version_expiration(NoncurrentVersionExpiration::builder().noncurrent_days(1).build())
             .abort_incomplete_multipart_upload(
                 AbortIncompleteMultipartUpload::builder().days_after_initiation(1).build(),
             )
             .build()?;
-        BucketLifecycleConfiguration::builder().rules(rule).build()
+        let markers = LifecycleRule::builder()
+            .id("delete-markers")
+            .status(ExpirationStatus::Enabled)
+            .filter(LifecycleRuleFilter::builder().prefix("").build())
+            .expiration(LifecycleExpiration::builder().expired_object_delete_marker(true).build())
+            .build()?;
+        BucketLifecycleConfiguration::builder().rules(rule).rules(markers).build()
     };
     let configuration = configuration().map_err(|e: BuildError| PortError::permanent(&what, e))?;
     let call = client.put_bucket_lifecycle_configuration().bucket(name).lifecycle_configuration(configuration);

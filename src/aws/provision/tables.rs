@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::types::{
     TimeToLiveSpecification,
 };
 
-use super::schema::{reporting as reports, requests as rows};
+use super::schema;
 use super::tolerate;
 use crate::aws::errors::port_error;
 use crate::ports::{PortError, PortResult};
@@ -24,54 +24,59 @@ pub struct Design {
     name: String,
     attributes: Vec<AttributeDefinition>,
     keys: Vec<KeySchemaElement>,
-    index: Option<GlobalSecondaryIndex>,
+    indexes: Vec<GlobalSecondaryIndex>,
     ttl: &'static str,
 }
 
-/// The requests table named `name`.
-pub fn requests(name: &str) -> PortResult<Design> {
-    let design = || {
-        let index = GlobalSecondaryIndex::builder()
-            .index_name(rows::INDEX)
-            .set_key_schema(Some(vec![key(rows::INDEX_KEY, KeyType::Hash)?, key(rows::INDEX_SORT, KeyType::Range)?]))
-            .projection(
-                Projection::builder()
-                    .projection_type(ProjectionType::Include)
-                    .set_non_key_attributes(Some(rows::INDEX_INCLUDES.map(str::to_owned).to_vec()))
-                    .build(),
-            )
-            .build()?;
-        Ok(Design {
-            name: name.to_owned(),
-            attributes: vec![string(rows::KEY)?, string(rows::INDEX_KEY)?, string(rows::INDEX_SORT)?],
-            keys: vec![key(rows::KEY, KeyType::Hash)?],
-            index: Some(index),
-            ttl: rows::TTL,
+impl Design {
+    /// As the schema has it.
+    pub fn of(table: &schema::Table) -> PortResult<Self> {
+        let what = || format!("design of table {}", table.name);
+        Self::build(table).map_err(|e| PortError::permanent(what(), e))
+    }
+
+    fn build(table: &schema::Table) -> Result<Self, BuildError> {
+        let of_indexes = table.indexes.iter().flat_map(|index| index.keys);
+        Ok(Self {
+            name: table.name.clone(),
+            attributes: table.keys.iter().chain(of_indexes).map(attribute).collect::<Result<_, _>>()?,
+            keys: elements(table.keys)?,
+            indexes: table.indexes.iter().map(index).collect::<Result<_, _>>()?,
+            ttl: table.ttl,
         })
+    }
+}
+
+fn index(index: &schema::Index) -> Result<GlobalSecondaryIndex, BuildError> {
+    let includes = index.includes.iter().map(|name| (*name).to_owned()).collect();
+    GlobalSecondaryIndex::builder()
+        .index_name(index.name)
+        .set_key_schema(Some(elements(index.keys)?))
+        .projection(
+            Projection::builder()
+                .projection_type(ProjectionType::Include)
+                .set_non_key_attributes(Some(includes))
+                .build(),
+        )
+        .build()
+}
+
+fn attribute(key: &schema::Key) -> Result<AttributeDefinition, BuildError> {
+    let key_type = match key.key_type {
+        schema::KeyType::S => ScalarAttributeType::S,
     };
-    design().map_err(|e: BuildError| PortError::permanent(format!("design of table {name}"), e))
+    AttributeDefinition::builder().attribute_name(key.name).attribute_type(key_type).build()
 }
 
-/// The reporting table named `name`.
-pub fn reporting(name: &str) -> PortResult<Design> {
-    let design = || {
-        Ok(Design {
-            name: name.to_owned(),
-            attributes: vec![string(reports::KEY)?, string(reports::SORT)?],
-            keys: vec![key(reports::KEY, KeyType::Hash)?, key(reports::SORT, KeyType::Range)?],
-            index: None,
-            ttl: reports::TTL,
-        })
+fn elements(keys: &[schema::Key]) -> Result<Vec<KeySchemaElement>, BuildError> {
+    let element = |key: &schema::Key| {
+        let kind = match key.kind {
+            schema::KeyKind::Hash => KeyType::Hash,
+            schema::KeyKind::Range => KeyType::Range,
+        };
+        KeySchemaElement::builder().attribute_name(key.name).key_type(kind).build()
     };
-    design().map_err(|e: BuildError| PortError::permanent(format!("design of table {name}"), e))
-}
-
-fn string(name: &str) -> Result<AttributeDefinition, BuildError> {
-    AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S).build()
-}
-
-fn key(name: &str, kind: KeyType) -> Result<KeySchemaElement, BuildError> {
-    KeySchemaElement::builder().attribute_name(name).key_type(kind).build()
+    keys.iter().map(element).collect()
 }
 
 /// Creates the table unless it is there, waits until it and its index are active, and switches time to live and backups on.
@@ -82,7 +87,7 @@ pub async fn create(client: &Client, design: Design) -> PortResult<()> {
         .table_name(&design.name)
         .set_attribute_definitions(Some(design.attributes.clone()))
         .set_key_schema(Some(design.keys.clone()))
-        .set_global_secondary_indexes(design.index.clone().map(|index| vec![index]))
+        .set_global_secondary_indexes(Some(design.indexes.clone()).filter(|indexes| !indexes.is_empty()))
         .billing_mode(BillingMode::PayPerRequest)
         .send()
         .await;
@@ -122,7 +127,10 @@ fn check(what: &str, design: &Design, table: &TableDescription) -> PortResult<()
     if table.key_schema() != design.keys {
         return Err(PortError::permanent(what, "a table of that name is there with other keys; choose another prefix"));
     }
-    let Some(index) = &design.index else { return Ok(()) };
+    design.indexes.iter().try_for_each(|index| check_index(what, index, table))
+}
+
+fn check_index(what: &str, index: &GlobalSecondaryIndex, table: &TableDescription) -> PortResult<()> {
     let found = table.global_secondary_indexes().iter().find(|i| i.index_name() == Some(index.index_name()));
     let Some(found) = found.filter(|found| found.key_schema() == index.key_schema()) else {
         let why = format!("the table is there without its index {}; choose another prefix", index.index_name());
@@ -173,9 +181,13 @@ mod tests {
 
     use super::*;
 
+    fn requests() -> Design {
+        Design::of(&schema::Tables::new(&schema::Names::new("t")).requests).unwrap()
+    }
+
     fn present(carried: &[&str]) -> TableDescription {
-        let design = requests("t").unwrap();
-        let index = design.index.unwrap();
+        let design = requests();
+        let [index] = &design.indexes[..] else { panic!("one index") };
         let names = carried.iter().map(|name| (*name).to_owned()).collect();
         let index = GlobalSecondaryIndexDescription::builder()
             .index_name(index.index_name())
@@ -187,8 +199,8 @@ mod tests {
 
     #[test]
     fn an_index_of_an_earlier_version_is_told() {
-        let design = requests("t").unwrap();
-        assert!(check("w", &design, &present(&rows::INDEX_INCLUDES)).is_ok());
+        let design = requests();
+        assert!(check("w", &design, &present(&schema::requests::INDEX_INCLUDES)).is_ok());
         assert!(check("w", &design, &present(&[])).is_ok());
         let error = check("w", &design, &present(&["lane", "rank"])).unwrap_err();
         assert!(!error.retryable && error.why.contains("does not carry tenant"), "{error}");

@@ -3,7 +3,7 @@
 //! Enforced where it is decided who goes next, by what was spent and what is under way: its estimated cost, then the settled
 //! one. What is refused ends as FAILED, and what goes to a cheaper model moves to that model's line at its old rank.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -28,6 +28,8 @@ pub struct Money {
     read: Option<Instant>,
     /// Requests for which no cheaper model may stand in.
     as_asked: HashSet<RequestId>,
+    /// Budgets that had no room for a request that came up, with when they renew.
+    blocking: BTreeMap<Which, Timestamp>,
     /// Budgets that on-call knows to be used up, until when.
     told: HashSet<(Which, Timestamp)>,
 }
@@ -44,6 +46,15 @@ impl Money {
             self.reserved.remove(&id, now);
         }
         self.reserved.settle(now);
+    }
+
+    /// How many budgets have no room, by what was spent alone: those that are spent, and those that a request could not be paid from.
+    pub fn used_up(&mut self, now: Timestamp) -> usize {
+        self.blocking.retain(|_, renews| *renews > now);
+        let standing = self.budgets.standing(&Reserved::default(), now);
+        let spent =
+            standing.into_iter().filter(|budget| budget.spent_usd >= budget.limit_usd).map(|budget| budget.which);
+        spent.chain(self.blocking.keys().cloned()).collect::<BTreeSet<Which>>().len()
     }
 }
 
@@ -75,6 +86,10 @@ impl Planner {
             let waiting = |verdict: &Verdict| matches!(verdict, Verdict::Wait { .. });
             let judged: Vec<(Flow, Verdict)> =
                 judged.filter(|(_, verdict)| *verdict != Verdict::Go).map(|(f, v)| (f.clone(), v)).collect();
+            for item in judged.iter().filter_map(|(flow, _)| term.lines.head(flow)) {
+                let blocking = self.blocking(&term.money, item);
+                term.money.blocking.extend(blocking);
+            }
             for (flow, verdict) in judged.iter().filter(|(_, verdict)| waiting(verdict)) {
                 // Not for the moment only, until estimates have given way to what was settled.
                 let settled = term.lines.head(flow).map(|item| self.judge_by(&term.money, item, &Reserved::default()));
@@ -108,12 +123,19 @@ impl Planner {
     }
 
     fn judge_by(&self, money: &Money, item: &WorkItem, reserved: &Reserved) -> Verdict {
+        money.budgets.verdict(&self.ask(money, item), reserved, self.context.clock.now())
+    }
+
+    fn blocking(&self, money: &Money, item: &WorkItem) -> Vec<(Which, Timestamp)> {
+        money.budgets.blocking(&self.ask(money, item), self.context.clock.now())
+    }
+
+    fn ask<'a>(&self, money: &Money, item: &'a WorkItem) -> Ask<'a> {
         let flow = &item.flow;
         let may_change = !money.as_asked.contains(&item.id)
             && self.context.catalog.has_stand_in(&flow.lane.model(), flow.use_case.as_deref());
         // What the stand-in costs is looked at when it is its turn there.
-        let ask = Ask { tenant: &flow.tenant, usd: self.usd(&flow.lane, item), cheaper: may_change.then_some(0.0) };
-        money.budgets.verdict(&ask, reserved, self.context.clock.now())
+        Ask { tenant: &flow.tenant, usd: self.usd(&flow.lane, item), cheaper: may_change.then_some(0.0) }
     }
 
     /// The request as it goes to the cheaper model.

@@ -223,10 +223,7 @@ impl Budgets {
     /// spent, reserved or asked for never makes it milder.
     #[must_use]
     pub fn verdict(&self, ask: &Ask<'_>, reserved: &Reserved, now: Timestamp) -> Verdict {
-        let all = self.all(reserved, now);
-        let own = self.limits.tenants.get_key_value(ask.tenant);
-        let own = own.into_iter().flat_map(|(tenant, own)| self.of_tenant(tenant, *own, reserved, now));
-        let verdicts = own.chain(all).flatten().map(|budget| self.judge(&budget, ask));
+        let verdicts = self.covering(ask.tenant, reserved, now).map(|budget| self.judge(&budget, ask));
         verdicts.fold(
             Verdict::Go,
             |strictest, next| {
@@ -235,12 +232,33 @@ impl Budgets {
         )
     }
 
+    /// The budgets that keep a request back or refuse it for what was spent alone, each with when it renews; not those that it would
+    /// exceed even if nothing was spent.
+    #[must_use]
+    pub fn blocking(&self, ask: &Ask<'_>, now: Timestamp) -> Vec<(Which, Timestamp)> {
+        let blocks = |budget: &Budget| match self.judge(budget, ask) {
+            Verdict::Go | Verdict::Downgrade => false,
+            Verdict::Wait { .. } => true,
+            Verdict::Refuse(failure) => failure.retryable,
+        };
+        let nothing = Reserved::default();
+        let blocking = self.covering(ask.tenant, &nothing, now).filter(blocks);
+        blocking.map(|budget| (budget.which, budget.renews)).collect()
+    }
+
     /// How every budget stands; those of all tenants first.
     #[must_use]
     pub fn standing(&self, reserved: &Reserved, now: Timestamp) -> Vec<Standing> {
         let tenants = self.limits.tenants.iter();
         let own = tenants.flat_map(|(tenant, own)| self.of_tenant(tenant, *own, reserved, now));
         self.all(reserved, now).into_iter().chain(own).flatten().map(Budget::standing).collect()
+    }
+
+    /// The budgets that cover what is a tenant's.
+    fn covering(&self, tenant: &Tenant, reserved: &Reserved, now: Timestamp) -> impl Iterator<Item = Budget> {
+        let own = self.limits.tenants.get_key_value(tenant);
+        let own = own.map(|(tenant, own)| self.of_tenant(tenant, *own, reserved, now)).unwrap_or_default();
+        own.into_iter().chain(self.all(reserved, now)).flatten()
     }
 
     fn all(&self, reserved: &Reserved, now: Timestamp) -> [Option<Budget>; 2] {

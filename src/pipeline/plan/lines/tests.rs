@@ -71,6 +71,10 @@ impl Ledger for Lists {
             .collect())
     }
 
+    async fn ready_by_priority(&self) -> PortResult<BTreeMap<Priority, u64>> {
+        Ok(BTreeMap::new())
+    }
+
     async fn counts(&self) -> PortResult<Counts> {
         Ok(Counts::default())
     }

@@ -50,6 +50,27 @@ fn said(budgets: &Budgets, name: &str, usd: f64, cheaper: Option<f64>, under_way
 }
 
 #[test]
+fn blocking_is_what_was_spent_and_not_what_is_under_way_or_too_large() {
+    let settings = [("usd_per_day", "100"), ("tenants.a.usd_per_day", "10"), ("tenants.a.usd_per_month", "10")];
+    let rejecting = [&settings[..], &[("budget_policy", "reject")]].concat();
+    let a = tenant("a");
+    for (spent, usd, expected) in [
+        (9.0, 1.0, &[][..]),
+        (9.5, 1.0, &["the day's budget of tenant a", "the month's budget of tenant a"]),
+        (9.5, 0.5, &[]),
+        (9.5, 11.0, &[]),
+    ] {
+        for settings in [&settings[..], &rejecting] {
+            let blocking =
+                budgets(settings, &[("a", spent)]).blocking(&Ask { tenant: &a, usd: Some(usd), cheaper: None }, now());
+            let names: Vec<String> = blocking.iter().map(|(which, _)| which.to_string()).collect();
+            assert_eq!(names, expected, "{spent} {usd}");
+            assert!(blocking.iter().all(|(_, renews)| *renews > now()));
+        }
+    }
+}
+
+#[test]
 fn each_of_the_four_budgets_bounds_and_the_one_that_renews_last_counts() {
     let settings = [
         ("usd_per_day", "100"),

@@ -1,0 +1,1 @@
+"""The AWS deployment of smoother as one CDK stack, the twin of the Terraform deployment."""

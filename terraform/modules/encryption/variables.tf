@@ -1,0 +1,14 @@
+variable "deployment" {
+  description = "What every name and ARN here is made of: the prefix, the Region, the account, and AWS's partition (aws)."
+  type = object({
+    name      = string
+    region    = string
+    account   = string
+    partition = string
+  })
+}
+
+variable "deletion_protection" {
+  description = "Waits 30 days before a deleted key is gone, 7 without."
+  type        = bool
+}
