@@ -102,10 +102,11 @@ class Grants:
 
     def worker(self) -> list[iam.PolicyStatement]:
         receive = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"]
-        hold = [*receive, "sqs:SendMessage", "sqs:GetQueueAttributes"]
         return [
             allow("Input", receive, [self.input.queue_arn]),
-            allow("Hold", hold, [self.hold.queue_arn, self.hold_dlq.queue_arn]),
+            allow("Hold", [*receive, "sqs:SendMessage"], [self.hold.queue_arn]),
+            # SQS moves messages there by itself; the worker says in the requests table what became of them.
+            allow("DeadLetters", [*receive, "sqs:GetQueueAttributes"], [self.hold_dlq.queue_arn]),
             allow("Results", ["sqs:SendMessage"], [self.results.queue_arn]),
             *self._requests(),
             *self._bodies(),

@@ -12,7 +12,8 @@ VIA = ["s3.us-east-1.amazonaws.com", "sns.us-east-1.amazonaws.com"]
 REQUESTS = [f"dynamodb:{action}Item" for action in ("Get", "BatchGet", "Put", "Update", "Delete")]
 QUOTAS = ["servicequotas:ListServiceQuotas", "servicequotas:ListAWSDefaultServiceQuotas"]
 RECEIVE = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"]
-HOLD = [*RECEIVE, "sqs:SendMessage", "sqs:GetQueueAttributes"]
+HOLD = [*RECEIVE, "sqs:SendMessage"]
+DEAD_LETTERS = [*RECEIVE, "sqs:GetQueueAttributes"]
 
 
 def arn(logical_id):
@@ -46,7 +47,8 @@ def test_the_worker_may_do_what_its_code_calls():
     assert sorted(models, key=str) == sorted(MODELS, key=str)
     assert found == SHARED | {
         "Input": (sorted(RECEIVE), [arn("QueuesInput")]),
-        "Hold": (sorted(HOLD), [arn("QueuesHold"), arn("QueuesHoldDlq")]),
+        "Hold": (sorted(HOLD), [arn("QueuesHold")]),
+        "DeadLetters": (sorted(DEAD_LETTERS), [arn("QueuesHoldDlq")]),
         "Results": (["sqs:SendMessage"], [arn("QueuesResults")]),
         "Alarms": (["sns:Publish"], [{"Ref": "MonitoringTopic"}]),
     }

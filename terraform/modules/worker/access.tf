@@ -9,8 +9,15 @@ data "aws_iam_policy_document" "worker" {
 
   statement {
     sid       = "Hold"
-    actions   = ["sqs:ReceiveMessage", "sqs:SendMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes"]
-    resources = [var.queue_arns.hold, var.queue_arns.hold_dlq]
+    actions   = ["sqs:ReceiveMessage", "sqs:SendMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"]
+    resources = [var.queue_arns.hold]
+  }
+
+  # SQS moves messages there by itself; the worker says in the requests table what became of them.
+  statement {
+    sid       = "DeadLetters"
+    actions   = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes"]
+    resources = [var.queue_arns.hold_dlq]
   }
 
   statement {
