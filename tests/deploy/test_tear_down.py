@@ -52,9 +52,9 @@ def empty(cloud, bucket):
 
 def test_switching_everything_off(deployed, worked, tmp_path):
     """From every switch on to none: an update that takes things away, after which both are the same again."""
-    variables = {**LITTLE, "autoscaling": False} if deployed.kind == "terraform" else LITTLE
+    deployed.stack.deploy({**deployed.variables, "deletion_protection": False}, *without(deployed))
     deployed.stack.settings_file = ""
-    outputs = deployed.stack.deploy(variables, *without(deployed))
+    outputs = deployed.stack.deploy({**LITTLE, "autoscaling": deployed.variables["autoscaling"]}, *without(deployed))
     off = {name for name, value in outputs.items() if not value}
     assert off == {"gateway_url", "gateway_service_name", "gateway_admin_secret_arn", "discovery_task_definition_arn"}
     kinds = {kind for kind, _ in inventory(deployed.cloud) - deployed.before}

@@ -25,6 +25,7 @@ FORGETS = {
     ("cdk", "time to live"): "its CloudFormation does not turn it on",
     ("cdk", "runtime platform"): "its CloudFormation leaves it out of task definitions",
     ("cdk", "capabilities"): "its CloudFormation leaves them out of task definitions",
+    ("cdk", "secrets"): "its CloudFormation keeps them in CloudFormation's words, which ECS does not read",
     ("cdk", "health check"): "its CloudFormation leaves it out of task definitions",
     ("terraform", "egress of security groups"): "it keeps a group's first rule, which the provider revokes with ports 0 to 0",
 }

@@ -62,5 +62,5 @@ EVERYTHING = {
 }
 # What has to be said, and nothing else.
 DEFAULTS = {name: EVERYTHING[name] for name in ("notification_email", "image")}
-# Every switch off, and nothing protected: what a deployment is changed to before it is torn down.
-LITTLE = {**DEFAULTS, "name": NAME, "deletion_protection": False}
+# Every switch off: what a deployment is changed to before it is torn down. The network stays where it is.
+LITTLE = {**DEFAULTS, "name": NAME, "vpc_cidr": EVERYTHING["vpc_cidr"], "deletion_protection": False}
