@@ -6,10 +6,12 @@ import re
 import pytest
 
 from parity.cloudformation import Template
-from parity.form import differences
+from parity.form import Unmapped, differences
 from parity.terraform import Plan
 from stack.cdk import snake
+from stack.terraform import resources
 from stack.tools import CDK, TERRAFORM
+from stack.variables import NAME
 
 # (kind, name or *, path) → why. Each must be a difference, and every difference must be here.
 DIFFERENCES = {
@@ -74,6 +76,28 @@ def test_a_difference_is_found(forms):
         tamper(changed)
         different = found(terraform, Template({"Resources": changed}))
         assert set(different) - set(found(terraform, cdk))
+
+
+def test_nothing_is_passed_over(forms, deployments):
+    """A property or a type that no map knows is an error, on either side."""
+    terraform, cdk = forms
+
+    def plan(change):
+        raw = json.loads(json.dumps(deployments[0]["terraform"].result().raw["plan"]))
+        change(next(r for r in resources(raw["planned_values"]["root_module"]) if r["type"] == "aws_sqs_queue"))
+        return Plan(raw)
+
+    assert plan(lambda queue: None).form() == terraform.form()
+    with pytest.raises(Unmapped, match="kms_master_key_id"):
+        plan(lambda queue: queue["values"].update(kms_master_key_id="alias/other")).form()
+    with pytest.raises(Unmapped, match="aws_other"):
+        plan(lambda queue: queue.update(type="aws_other"))
+    changed = json.loads(json.dumps(cdk.resources))
+    changed["QueuesInput"]["Properties"]["KmsMasterKeyId"] = "alias/other"
+    assert ("SQS::Queue", f"{NAME}-input", "KmsMasterKeyId") in found(terraform, Template({"Resources": changed}))
+    changed["QueuesInput"]["Type"] = "AWS::Other::Thing"
+    with pytest.raises(Unmapped):
+        Template({"Resources": changed}).form()
 
 
 def test_outputs_are_the_same(forms):
