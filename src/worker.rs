@@ -21,6 +21,7 @@ use crate::pipeline::pace::Gate;
 use crate::pipeline::plan::{self, Planner};
 use crate::pipeline::quotas::QuotaKeeper;
 use crate::pipeline::record::{self, Recorder};
+use crate::pipeline::reporter::Reporter;
 use crate::pipeline::spend::{self, Spend};
 use crate::pipeline::tally::Tally;
 use crate::pipeline::usage::Used;
@@ -34,8 +35,6 @@ const SHARE_GAP: Duration = Duration::from_millis(50);
 /// on with every beat.
 const MOVING_GAP: Duration = Duration::from_millis(250);
 const MOVING_MOST: u32 = 20;
-/// How often metrics are delivered.
-const METRICS_EVERY: Duration = Duration::from_mins(1);
 /// How often to see whether there is nothing left to do, and how often in a row it must be so: three seconds in all, since
 /// counts on AWS are approximate and the planner looks at dead letters only every two.
 const IDLE_LOOK: Duration = Duration::from_millis(200);
@@ -184,7 +183,7 @@ impl Worker {
         crew.background.spawn(async move { saving.run(|error| mishaps.port_failed(error)).await });
         let gauges = Arc::<plan::Gauges>::default();
         let reporter = Reporter {
-            ports: self.ports.clone(),
+            metrics: Arc::clone(&self.ports.metrics),
             tally: Arc::clone(&self.tally),
             gate: self.gate.clone(),
             fleet: Arc::clone(&fleet),
@@ -398,40 +397,6 @@ impl Pulse {
             if let Err(error) = beaten {
                 self.recorder.port_failed(&error);
             }
-        }
-    }
-}
-
-/// Delivers the metrics.
-struct Reporter {
-    ports: Ports,
-    tally: Arc<Tally>,
-    gate: Gate,
-    fleet: Arc<Fleet>,
-    gauges: Arc<plan::Gauges>,
-    clock: Clock,
-}
-
-impl Reporter {
-    async fn run(self) {
-        let mut began = self.clock.now();
-        // At a fixed rate, so that every minute has its own: a worker that misses one looks dead.
-        let mut minutes = tokio::time::interval_at(tokio::time::Instant::now() + METRICS_EVERY, METRICS_EVERY);
-        minutes.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        loop {
-            minutes.tick().await;
-            let now = self.clock.now();
-            self.tally.observe_worker();
-            for lane in self.gate.snapshots() {
-                self.tally.observe_lane(&lane);
-            }
-            if let Some(reading) = self.fleet.term().and_then(|term| self.gauges.reading(term, now)) {
-                self.tally.observe_fleet(&reading);
-            }
-            if let Err(error) = self.ports.metrics.put(self.tally.take_data(began)).await {
-                tracing::warn!(%error, "metrics of the last minute could not be delivered");
-            }
-            began = now;
         }
     }
 }

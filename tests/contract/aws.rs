@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use aws_config::SdkConfig;
+use aws_sdk_s3::types::{BucketVersioningStatus, NoncurrentVersionExpiration};
 use aws_sdk_sqs::types::QueueAttributeName;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -177,11 +178,11 @@ async fn provisioning_again_changes_nothing_and_repairs_what_drifted() {
     let days: Vec<_> = lifecycle.rules().iter().map(|rule| rule.expiration().unwrap().days()).collect();
     assert_eq!(days, [Some(30), None], "bodies are deleted with the rows that name them");
     let [bodies, markers] = lifecycle.rules() else { panic!("two rules: {lifecycle:?}") };
-    let noncurrent = bodies.noncurrent_version_expiration().and_then(|expiration| expiration.noncurrent_days());
+    let noncurrent = bodies.noncurrent_version_expiration().and_then(NoncurrentVersionExpiration::noncurrent_days);
     assert_eq!(noncurrent, Some(1), "and are gone a day later");
     assert_eq!(markers.expiration().unwrap().expired_object_delete_marker(), Some(true));
     let versioning = s3.get_bucket_versioning().bucket(&first.bucket).send().await.unwrap();
-    assert_eq!(versioning.status().map(|status| status.as_str()), Some("Enabled"));
+    assert_eq!(versioning.status().map(BucketVersioningStatus::as_str), Some("Enabled"));
 }
 
 #[tokio::test]
