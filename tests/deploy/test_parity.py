@@ -17,6 +17,8 @@ from stack.variables import NAME
 DIFFERENCES = {
     ("*", "*", "Tags.ManagedBy"): "says which of the two made it",
     ("CloudWatch::Dashboard", "*", "Tags"): "the AWS provider 5.100 cannot tag dashboards",
+    ("ECS::Service", "proof-worker", "DesiredCount"): "CloudFormation would set it back with every update; Terraform ignores it",
+    ("SecretsManager::Secret", "*", "GenerateSecretString"): "for Terraform, whose state would hold it, scripts/deploy makes it",
     ("default security group", "default", ""): "CDK would need a function of its own to empty a VPC's default group",
 }
 # Variables that differ in a default, and why.

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-# For what tests have to install; everything they test is on this machine.
-PROXIES = {name: value for name, value in os.environ.items() if name.upper().endswith("_PROXY")}
+from .processes import Processes
+
 OURS = ("SMOOTHER_BIN", "SMOOTHER_VENV", "SMOOTHER_TERRAFORM", "SMOOTHER_CDK", "SMOOTHER_CDK_CLI", "SMOOTHER_DEPLOY_VENV")
 
 for name in list(os.environ):
@@ -16,7 +16,6 @@ for name in list(os.environ):
 os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = "/dev/null"
 
 from .places import AwsPlace, LocalPlace
-from .processes import Processes
 from .services import Simulator, start_emulator
 
 # Lines of each log that are shown when a test fails: what went wrong, and what was last.

@@ -5,6 +5,8 @@ import signal
 import subprocess
 import time
 
+# For what tests have to install, before the fixtures take them away; everything that is tested is on this machine.
+PROXIES = {name: value for name, value in os.environ.items() if name.upper().endswith("_PROXY")}
 # What processes get to see: nothing of the machine's AWS configuration, proxies or settings.
 PLAIN = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
 

@@ -5,8 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from rig.fixtures import PROXIES
-from rig.processes import PLAIN
+from rig.processes import PLAIN, PROXIES
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 TERRAFORM = Path(os.environ.get("SMOOTHER_TERRAFORM", REPOSITORY / "terraform"))
