@@ -105,8 +105,8 @@ class Grants:
         return [
             allow("Input", receive, [self.input.queue_arn]),
             allow("Hold", [*receive, "sqs:SendMessage"], [self.hold.queue_arn]),
-            # SQS moves messages there by itself; the worker says in the requests table what became of them.
-            allow("DeadLetters", [*receive, "sqs:GetQueueAttributes"], [self.hold_dlq.queue_arn]),
+            # SQS moves most messages there by itself; a request that was lost in an earlier pass is buried by the worker.
+            allow("DeadLetters", [*receive, "sqs:SendMessage", "sqs:GetQueueAttributes"], [self.hold_dlq.queue_arn]),
             allow("Results", ["sqs:SendMessage"], [self.results.queue_arn]),
             *self._requests(),
             *self._bodies(),

@@ -13,7 +13,7 @@ REQUESTS = [f"dynamodb:{action}Item" for action in ("Get", "BatchGet", "Put", "U
 QUOTAS = ["servicequotas:ListServiceQuotas", "servicequotas:ListAWSDefaultServiceQuotas"]
 RECEIVE = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"]
 HOLD = [*RECEIVE, "sqs:SendMessage"]
-DEAD_LETTERS = [*RECEIVE, "sqs:GetQueueAttributes"]
+DEAD_LETTERS = [*HOLD, "sqs:GetQueueAttributes"]
 
 
 def arn(logical_id):

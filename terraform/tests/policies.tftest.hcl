@@ -146,7 +146,7 @@ run "worker" {
       Quotas        = "Allow servicequotas:ListAWSDefaultServiceQuotas servicequotas:ListServiceQuotas -> *"
       Input         = "Allow sqs:ChangeMessageVisibility sqs:DeleteMessage sqs:ReceiveMessage -> arn:input"
       Hold          = "Allow sqs:ChangeMessageVisibility sqs:DeleteMessage sqs:ReceiveMessage sqs:SendMessage -> arn:hold"
-      DeadLetters   = "Allow sqs:ChangeMessageVisibility sqs:DeleteMessage sqs:GetQueueAttributes sqs:ReceiveMessage -> arn:hold-dlq"
+      DeadLetters   = "Allow sqs:ChangeMessageVisibility sqs:DeleteMessage sqs:GetQueueAttributes sqs:ReceiveMessage sqs:SendMessage -> arn:hold-dlq"
       Results       = "Allow sqs:SendMessage -> arn:results"
       Alarms        = "Allow sns:Publish -> arn:topic"
       Models        = "Allow bedrock:InvokeModel -> arn:aws:bedrock:*::foundation-model/amazon.* arn:aws:bedrock:*::foundation-model/anthropic.claude-* arn:aws:bedrock:us-east-1:123456789012:inference-profile/anthropic.claude-* arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.amazon.*"

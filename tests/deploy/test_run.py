@@ -13,6 +13,9 @@ from stack.variables import ACCOUNT, NAME, OWN_PROFILE, REGION, SOURCE_BUCKET
 # What the policy of the worker allows and no run used: (Sid, action, resource) → why it is there.
 PROFILE = f"arn:aws:bedrock:{REGION}:{ACCOUNT}:inference-profile"
 UNUSED = {
+    ("DeadLetters", "sqs:SendMessage", arn("sqs", f"{NAME}-hold-next-batch-dlq")): (
+        "a request whose third worker was lost in an earlier pass is buried by the worker; tests/pipeline/dead_letters.rs has that"
+    ),
     ("Models", "bedrock:InvokeModel", f"{PROFILE}/amazon.*"): "a pattern may mean models, profiles or both",
     ("Models", "bedrock:InvokeModel", f"{PROFILE}/anthropic.*"): "a pattern may mean models, profiles or both",
     ("Models", "bedrock:InvokeModel", OWN_PROFILE): "an allowed ARN; nothing here is such a profile",

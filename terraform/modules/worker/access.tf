@@ -13,10 +13,10 @@ data "aws_iam_policy_document" "worker" {
     resources = [var.queue_arns.hold]
   }
 
-  # SQS moves messages there by itself; the worker says in the requests table what became of them.
+  # SQS moves most messages there by itself; a request that was lost in an earlier pass is buried by the worker.
   statement {
     sid       = "DeadLetters"
-    actions   = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes"]
+    actions   = ["sqs:ReceiveMessage", "sqs:SendMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes"]
     resources = [var.queue_arns.hold_dlq]
   }
 
