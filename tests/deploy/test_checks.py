@@ -7,7 +7,7 @@ import pytest
 
 from stack.cdk import Cdk
 from stack.terraform import PRIVATE
-from stack.tools import TERRAFORM, cdk_command, cdk_python, run, terraform_init
+from stack.tools import REPOSITORY, TERRAFORM, cdk_command, cdk_python, run, terraform_init
 from stack.variables import DEFAULTS, EVERYTHING, SETTINGS
 
 # Both deployments are made meanwhile, for the tests that follow: that is mostly waiting.
@@ -48,6 +48,18 @@ def test_checkov(tmp_path):
     assert summary["failed"] == 0 and summary["parsing_errors"] == 0 and summary["passed"] > 100, summary
     reasons = {check["check_result"]["suppress_comment"] for check in found["results"]["skipped_checks"]}
     assert all(len(reason) > 20 for reason in reasons), reasons
+
+
+def test_the_dockerfile(tmp_path):
+    checkov = [cdk_python().parent / "checkov", "-f", REPOSITORY / "Dockerfile", "--framework", "dockerfile", "-o", "json"]
+    summary = json.loads(run([*checkov, "--skip-download", "--quiet", "--compact"], tmp_path, OFFLINE, 300))["summary"]
+    assert summary["failed"] == 0 and summary["parsing_errors"] == 0 and summary["passed"] > 20, summary
+
+
+def test_the_scripts():
+    scripts = sorted(path for path in (REPOSITORY / "scripts").iterdir() if path.read_bytes().startswith(b"#"))
+    assert len(scripts) >= 8
+    run([cdk_python().parent / "shellcheck", "--external-sources", "--source-path=SCRIPTDIR", *scripts, ".ci/run"], REPOSITORY, OFFLINE)
 
 
 def test_cdk_tests(tmp_path):
