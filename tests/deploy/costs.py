@@ -20,6 +20,8 @@ HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 
+# Takes the machine's proxies and AWS configuration away.
+import rig.fixtures
 from rig.places import AwsPlace
 from rig.processes import Processes
 from rig.services import Simulator, start_emulator
@@ -46,6 +48,7 @@ DEFAULTS = [
     ("KMS key", 1, "kms_key", ""),
     ("Alarms on metrics", 9, "alarm_metric", "7 of one metric, 1 of two"),
     ("Metrics Insights alarms", 3, "insights_alarm_metric", "with one model in use; one more metric each per model"),
+    ("Dashboard", 1, "dashboard", "an account's first three are free"),
     ("Container Insights", 25, "container_insights_metric", "8 of the cluster, 11 of the service, 6 of the task"),
 ]
 
@@ -207,10 +210,11 @@ def fill(counted, meter, busy_calls, idle_calls, busy):
     def by_request(busy_amounts, idle_amounts):
         left = {what: amount - idle_amounts.get(what, 0) * busy / 60 for what, amount in busy_amounts.items()}
         # What is left of a call by the clock is chance.
-        return {what: amount / counted.requests for what, amount in left.items() if amount / counted.requests >= 0.002}
+        return {what: amount / counted.requests for what, amount in left.items() if amount / counted.requests >= 0.01}
 
     counted.calls = by_request(calls, counted.idle_calls)
-    counted.units = by_request(units, counted.idle_units)
+    made = by_request(units, counted.idle_units)
+    counted.units = {what: amount for what, amount in made.items() if what[0] in counted.calls}
 
 
 def prices():
