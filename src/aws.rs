@@ -64,6 +64,8 @@ pub struct Settings {
     pub retention_days: u32,
     /// Days that a row stays in the reporting table.
     pub report_retention_days: u32,
+    /// CloudWatch namespace of all metrics.
+    pub metrics_namespace: String,
 }
 
 impl Settings {
@@ -122,6 +124,6 @@ pub fn connect_with(config: &SdkConfig, settings: &Settings, clock: Clock) -> Po
             Some(arn) => Arc::new(sns::SnsAlerts::new(clients.sns.clone(), arn)),
             None => Arc::new(sns::LoggedAlerts),
         },
-        metrics: Arc::new(cloudwatch::CloudWatchMetrics::new(clients.cloudwatch)),
+        metrics: Arc::new(cloudwatch::CloudWatchMetrics::new(clients.cloudwatch, &settings.metrics_namespace)),
     })
 }

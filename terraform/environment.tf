@@ -10,6 +10,7 @@ locals {
       SMOOTHER_ALARM_THRESHOLD           = tostring(var.alarm_threshold)
       SMOOTHER_ALARM_EVALUATION_PERIODS  = tostring(var.alarm_evaluation_periods)
       SMOOTHER_DASHBOARD_NAME            = var.dashboard_name
+      SMOOTHER_METRICS_NAMESPACE         = var.metrics_namespace
       SMOOTHER_QUEUE_DEPTH_THRESHOLD     = tostring(var.queue_depth_threshold)
       SMOOTHER_INPUT_QUEUE_URL           = module.queues.urls.input
       SMOOTHER_RESULTS_QUEUE_URL         = module.queues.urls.results

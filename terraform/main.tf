@@ -101,6 +101,8 @@ module "access" {
   key_arn         = module.encryption.key_arn
   allowed_models  = var.allowed_models
   usage_feed      = var.usage_feed
+
+  metrics_namespace = var.metrics_namespace
 }
 
 module "cluster" {
@@ -126,6 +128,7 @@ module "worker" {
   replicas               = { min = var.min_replicas, max = var.max_replicas }
   autoscaling            = var.autoscaling
   backlog_per_replica    = var.backlog_per_replica
+  metrics_namespace      = var.metrics_namespace
 }
 
 module "gateway" {
@@ -171,4 +174,5 @@ module "monitoring" {
   alarm_threshold          = var.alarm_threshold
   alarm_evaluation_periods = var.alarm_evaluation_periods
   dashboard_name           = var.dashboard_name
+  metrics_namespace        = var.metrics_namespace
 }

@@ -469,6 +469,18 @@ variable "dashboard_name" {
   }
 }
 
+variable "metrics_namespace" {
+  description = "CloudWatch namespace of the worker's metrics, alarms and dashboard. Of its own for each deployment in one account and Region: their figures would be added up otherwise."
+  type        = string
+  nullable    = false
+  default     = "Smoother"
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9._/-]{1,128}$", var.metrics_namespace)) && !startswith(var.metrics_namespace, "AWS/")
+    error_message = "metrics_namespace is \"${var.metrics_namespace}\": expected 1 to 128 characters of A-Z a-z 0-9 . _ - /, not beginning with AWS/, such as Smoother/staging."
+  }
+}
+
 variable "log_retention_days" {
   description = "How many days logs are kept. CloudWatch has certain numbers only."
   type        = number

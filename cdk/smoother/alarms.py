@@ -7,7 +7,6 @@ from typing import Any
 from aws_cdk import aws_cloudwatch as cloudwatch
 from constructs import Construct
 
-from .policies import METRICS_NAMESPACE
 from .queues import Queues
 from .settings import Settings
 
@@ -137,8 +136,8 @@ def pipeline_alarms(settings: Settings, queues: Queues) -> list[Alarm]:
                         expression="IF(FILL(backlog, 0) > 0 AND FILL(finished, 0) == 0, 1, 0)",
                         return_data=True,
                     ),
-                    _own_query("backlog", "Backlog", "Minimum"),
-                    _own_query("finished", "RequestsFinished", "Sum"),
+                    _own_query(settings, "backlog", "Backlog", "Minimum"),
+                    _own_query(settings, "finished", "RequestsFinished", "Sum"),
                 ]
             },
             3,
@@ -149,7 +148,7 @@ def pipeline_alarms(settings: Settings, queues: Queues) -> list[Alarm]:
             1,
             "No worker has said for three minutes that it is alive; nothing is worked on, and nothing is lost. Look "
             f"at the events and stopped tasks of the ECS service {name}-worker first.",
-            _own("WorkersAlive", "Sum", 60),
+            _own(settings, "WorkersAlive", "Sum", 60),
             3,
             missing="breaching",
         ),
@@ -159,7 +158,7 @@ def pipeline_alarms(settings: Settings, queues: Queues) -> list[Alarm]:
             0,
             "Requests ended after their deadline, or expired before they were called. Look at quota use and backlog by "
             "priority on the dashboard first: with quota in full use there is more work than quota.",
-            _own("MissedDeadlines", "Sum", 300),
+            _own(settings, "MissedDeadlines", "Sum", 300),
         ),
         Alarm(
             "budget-reached",
@@ -168,7 +167,7 @@ def pipeline_alarms(settings: Settings, queues: Queues) -> list[Alarm]:
             "A budget in dollars has no room left; what it covers waits, is rejected or is downgraded, as its policy "
             "says. Look with smoother status first, which budget it is; then raise it or let the work wait for the next "
             "day or month.",
-            _own("BudgetsUsedUp", "Maximum", 60),
+            _own(settings, "BudgetsUsedUp", "Maximum", 60),
         ),
         Alarm(
             "delivery-faults",
@@ -176,7 +175,7 @@ def pipeline_alarms(settings: Settings, queues: Queues) -> list[Alarm]:
             25,
             "Queues, tables, the bucket or the topic refused 25 calls or more in five minutes; they are repeated and "
             "nothing is lost. Look at the worker's log for which one and why first.",
-            _own("PortErrors", "Sum", 300),
+            _own(settings, "PortErrors", "Sum", 300),
         ),
     ]
 
@@ -192,15 +191,15 @@ def _queue(metric: str, queue_name: str) -> dict[str, Any]:
     }
 
 
-def _own(metric: str, statistic: str, period: int) -> dict[str, Any]:
-    return {"namespace": METRICS_NAMESPACE, "metric_name": metric, "statistic": statistic, "period": period}
+def _own(settings: Settings, metric: str, statistic: str, period: int) -> dict[str, Any]:
+    return {"namespace": settings.metrics_namespace, "metric_name": metric, "statistic": statistic, "period": period}
 
 
-def _own_query(id: str, metric: str, statistic: str) -> _Query:
+def _own_query(settings: Settings, id: str, metric: str, statistic: str) -> _Query:
     return _Query(
         id=id,
         metric_stat=cloudwatch.CfnAlarm.MetricStatProperty(
-            metric=cloudwatch.CfnAlarm.MetricProperty(namespace=METRICS_NAMESPACE, metric_name=metric),
+            metric=cloudwatch.CfnAlarm.MetricProperty(namespace=settings.metrics_namespace, metric_name=metric),
             period=300,
             stat=statistic,
         ),

@@ -74,5 +74,6 @@ def dashboard_body(settings: Settings) -> str:
         hold_queue=f"{name}-hold-next-batch",
         hold_dlq=f"{name}-hold-next-batch-dlq",
         results_queue=f"{name}-bedrock-results",
+        namespace=settings.metrics_namespace,
     )
     return json.dumps(json.loads(text), ensure_ascii=False, separators=(",", ":"))

@@ -18,7 +18,6 @@ from constructs import Construct
 from .notes import acknowledge_wildcards
 from .settings import Settings
 
-METRICS_NAMESPACE = "Smoother"
 _PROFILE_PREFIX = re.compile(r"^(us|eu|apac|jp|au|in|us-gov|global)\.")
 
 
@@ -168,7 +167,7 @@ class Grants:
         return [self._metrics(), *usage, self._quotas()]
 
     def _metrics(self) -> iam.PolicyStatement:
-        own = {"StringEquals": {"cloudwatch:namespace": METRICS_NAMESPACE}}
+        own = {"StringEquals": {"cloudwatch:namespace": self.settings.metrics_namespace}}
         return allow("Metrics", ["cloudwatch:PutMetricData"], ["*"], own)
 
     def _quotas(self) -> iam.PolicyStatement:

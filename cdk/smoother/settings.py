@@ -26,6 +26,7 @@ class Settings:
     alarm_threshold: int
     alarm_evaluation_periods: int
     dashboard_name: str
+    metrics_namespace: str
     queue_depth_threshold: int
     image: str
     cpu_architecture: str
@@ -123,6 +124,9 @@ _READERS: dict[str, Reader] = {
     "alarm_threshold": whole(1, 2**32 - 1),
     "alarm_evaluation_periods": whole(1, 100),
     "dashboard_name": text(r"[A-Za-z0-9_-]{1,128}", "1 to 128 characters of A-Z a-z 0-9 _ -"),
+    "metrics_namespace": text(
+        r"(?!AWS/)[A-Za-z0-9._/-]{1,128}", "1 to 128 characters of A-Z a-z 0-9 . _ - /, not beginning with AWS/"
+    ),
     "queue_depth_threshold": whole(1, 100_000),
     "image": image,
     "cpu_architecture": one_of(["ARM64", "X86_64"]),

@@ -119,6 +119,7 @@ def _environment(settings: Settings) -> dict[str, str]:
         "SMOOTHER_QUEUE_DEPTH_THRESHOLD": str(settings.queue_depth_threshold),
         "SMOOTHER_ALLOWED_MODELS": ",".join(settings.allowed_models),
         "SMOOTHER_USAGE_FEED": str(settings.usage_feed).lower(),
+        "SMOOTHER_METRICS_NAMESPACE": settings.metrics_namespace,
         "SMOOTHER_RETENTION_DAYS": str(settings.retention_days),
     }
     if settings.allowed_source_buckets:

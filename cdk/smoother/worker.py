@@ -4,7 +4,7 @@ from aws_cdk import aws_applicationautoscaling as autoscaling, aws_ecs as ecs
 from constructs import Construct
 
 from .network import to_aws
-from .policies import METRICS_NAMESPACE, Grants
+from .policies import Grants
 from .tasks import DRAIN_GRACE, Fargate, Task
 
 
@@ -48,7 +48,7 @@ class Worker(Construct):
                 label=label,
                 metric_stat=autoscaling.CfnScalingPolicy.TargetTrackingMetricStatProperty(
                     metric=autoscaling.CfnScalingPolicy.TargetTrackingMetricProperty(
-                        namespace=METRICS_NAMESPACE, metric_name=metric
+                        namespace=settings.metrics_namespace, metric_name=metric
                     ),
                     stat=stat,
                 ),

@@ -341,6 +341,7 @@ def test_the_worker_gets_its_settings_and_addresses(tmp_path):
         "SMOOTHER_ALARM_THRESHOLD": "5",
         "SMOOTHER_ALARM_EVALUATION_PERIODS": "1",
         "SMOOTHER_DASHBOARD_NAME": "bedrock-errors",
+        "SMOOTHER_METRICS_NAMESPACE": "Smoother",
         "SMOOTHER_QUEUE_DEPTH_THRESHOLD": "100",
         "SMOOTHER_INPUT_QUEUE_URL": {"Ref": "QueuesInput"},
         "SMOOTHER_RESULTS_QUEUE_URL": {"Ref": "QueuesResults"},

@@ -8,7 +8,6 @@ use aws_sdk_cloudwatch::primitives::DateTime;
 use aws_sdk_cloudwatch::types::{Dimension, MetricDatum, StandardUnit, StatisticSet};
 
 use super::errors::{code_of, port_error};
-use super::schema::METRICS_NAMESPACE;
 use crate::ports::{Datum, Metrics, PortError, PortResult, Unit};
 
 /// Data of one PutMetricData.
@@ -17,23 +16,24 @@ const MAX_DATA: usize = 1000;
 const TRIES: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Metrics in the namespace [`METRICS_NAMESPACE`].
+/// Metrics in one namespace.
 #[derive(Clone, Debug)]
 pub struct CloudWatchMetrics {
     client: Client,
+    namespace: String,
 }
 
 impl CloudWatchMetrics {
     /// On a client whose own retries are off.
     #[must_use]
-    pub fn new(client: Client) -> Self {
-        Self { client }
+    pub fn new(client: Client, namespace: &str) -> Self {
+        Self { client, namespace: namespace.to_owned() }
     }
 
     async fn put_call(&self, data: Vec<MetricDatum>) -> PortResult<()> {
         let mut pause = PAUSE;
         for tries_left in (0..TRIES).rev() {
-            let call = self.client.put_metric_data().namespace(METRICS_NAMESPACE);
+            let call = self.client.put_metric_data().namespace(&self.namespace);
             let Err(error) = call.set_metric_data(Some(data.clone())).send().await else { return Ok(()) };
             let throttled =
                 matches!(code_of(&error), Some("Throttling" | "ThrottlingException" | "RequestLimitExceeded"));

@@ -60,6 +60,7 @@ impl Provisioned {
             index_shards: Settings::INDEX_SHARDS,
             retention_days: Settings::RETENTION_DAYS,
             report_retention_days: Settings::REPORT_RETENTION_DAYS,
+            metrics_namespace: schema::METRICS_NAMESPACE.to_owned(),
         }
     }
 }

@@ -39,7 +39,7 @@ pub mod reporting {
     pub const TTL: &str = "expires_at";
 }
 
-/// CloudWatch namespace of all metrics.
+/// CloudWatch namespace of all metrics, unless the setting `metrics_namespace` names another.
 pub const METRICS_NAMESPACE: &str = "Smoother";
 
 /// Receives after which the hold queue gives a message up.

@@ -138,6 +138,7 @@ impl PlaceArgs {
             index_shards: config.index_shards,
             retention_days: config.retention_days,
             report_retention_days: aws::Settings::REPORT_RETENTION_DAYS,
+            metrics_namespace: config.metrics_namespace.clone(),
         };
         let ports = aws::connect(&settings, clock.clone()).await?;
         Ok(Place { ports, config, clock, dir: None })

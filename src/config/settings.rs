@@ -91,6 +91,8 @@ settings! {
         alarm_evaluation_periods: u32 = Kind::Whole(1, 100) => "1";
         /// The name of the CloudWatch dashboard.
         dashboard_name: String = Kind::Text(Form::Name) => "bedrock-errors";
+        /// The CloudWatch namespace of all metrics. Deployments of one account and Region are told apart by it.
+        metrics_namespace: String = Kind::Text(Form::Namespace) => "Smoother";
         /// How many messages the hold queue may hold.
         queue_depth_threshold: u32 = Kind::Whole(1, 100_000) => "100";
 

@@ -91,6 +91,7 @@ pub(super) enum Form {
     Region,
     Email,
     Name,
+    Namespace,
     Url,
     Table,
     Bucket,
@@ -114,6 +115,7 @@ impl Form {
                     && text.bytes().all(|b| b.is_ascii_graphic())
             }
             Self::Name => long(1, 128) && made_of(b"._-"),
+            Self::Namespace => long(1, 128) && made_of(b"._-/") && !text.starts_with("AWS/"),
             Self::Url => {
                 let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
                 host.is_some_and(|h| !h.is_empty() && !h.starts_with('/')) && text.bytes().all(|b| b.is_ascii_graphic())
@@ -139,6 +141,7 @@ impl Form {
             Self::Region => "an AWS Region such as us-east-1",
             Self::Email => "an e-mail address",
             Self::Name => "1 to 128 characters of A-Z a-z 0-9 . _ -",
+            Self::Namespace => "1 to 128 characters of A-Z a-z 0-9 . _ - /, not beginning with AWS/",
             Self::Url => "a URL that starts with https:// or http://",
             Self::Table => "a DynamoDB table name: 3 to 255 characters of A-Z a-z 0-9 . _ -",
             Self::Bucket => "an S3 bucket name: 3 to 63 characters of a-z 0-9 . -",
@@ -318,6 +321,9 @@ mod tests {
             (List(Form::Bucket), toml("[1]"), None),
             (List(Form::Bucket), toml("[\"Aaa\"]"), None),
             (List(Form::Bucket), toml("\"aaa\""), None),
+            (Text(Form::Namespace), loose("Smoother/eu"), text("Smoother/eu")),
+            (Text(Form::Namespace), loose("AWS/SQS"), None),
+            (Text(Form::Namespace), loose("two words"), None),
             (Text(Form::Region), loose("eu-west-1"), text("eu-west-1")),
             (Text(Form::Region), loose("Ireland"), None),
             (Text(Form::Email), loose("on-call@example.com"), text("on-call@example.com")),

@@ -207,7 +207,11 @@ impl Tally {
 
     /// This worker is there, once a minute.
     pub fn observe_worker(&self) {
-        self.with(|c| c.add(metrics::WORKERS_ALIVE, [], 1.0));
+        self.with(|c| {
+            c.add(metrics::WORKERS_ALIVE, [], 1.0);
+            // An alarm compares it with the backlog, and nothing finished must not look like nothing known.
+            c.add(metrics::REQUESTS_FINISHED, [], 0.0);
+        });
     }
 
     /// How the fleet's work stands, once a minute; told by the planner.

@@ -13,6 +13,7 @@ variables {
   alarm_threshold          = 6
   alarm_evaluation_periods = 2
   dashboard_name           = "bedrock-errors"
+  metrics_namespace        = "Smoother/test"
 }
 
 run "alarms" {
@@ -28,10 +29,10 @@ run "alarms" {
       smoother-dead-letters       = "AWS/SQS ApproximateNumberOfMessagesVisible {\"QueueName\":\"q-hold-dlq\"} Maximum 60 s GreaterThanThreshold 0 1/1 notBreaching"
       smoother-input-dead-letters = "AWS/SQS ApproximateNumberOfMessagesVisible {\"QueueName\":\"q-input-dlq\"} Maximum 60 s GreaterThanThreshold 0 1/1 notBreaching"
       smoother-input-age          = "AWS/SQS ApproximateAgeOfOldestMessage {\"QueueName\":\"q-input\"} Maximum 60 s GreaterThanThreshold 420 3/3 notBreaching"
-      smoother-no-worker          = "Smoother WorkersAlive {} Sum 60 s LessThanThreshold 1 3/3 breaching"
-      smoother-missed-deadlines   = "Smoother MissedDeadlines {} Sum 300 s GreaterThanThreshold 0 1/1 notBreaching"
-      smoother-budget-reached     = "Smoother BudgetsUsedUp {} Maximum 60 s GreaterThanThreshold 0 1/1 notBreaching"
-      smoother-delivery-faults    = "Smoother PortErrors {} Sum 300 s GreaterThanOrEqualToThreshold 25 1/1 notBreaching"
+      smoother-no-worker          = "Smoother/test WorkersAlive {} Sum 60 s LessThanThreshold 1 3/3 breaching"
+      smoother-missed-deadlines   = "Smoother/test MissedDeadlines {} Sum 300 s GreaterThanThreshold 0 1/1 notBreaching"
+      smoother-budget-reached     = "Smoother/test BudgetsUsedUp {} Maximum 60 s GreaterThanThreshold 0 1/1 notBreaching"
+      smoother-delivery-faults    = "Smoother/test PortErrors {} Sum 300 s GreaterThanOrEqualToThreshold 25 1/1 notBreaching"
     }
     error_message = "alarms are otherwise"
   }
@@ -54,8 +55,8 @@ run "alarms" {
       length(query.metric) == 0 ? "${query.id} = ${query.expression}" : "${query.id} = ${query.metric[0].stat} of ${query.metric[0].namespace} ${query.metric[0].metric_name} ${query.metric[0].period} s"
       ]) == toset([
       "stuck = IF(FILL(backlog, 0) > 0 AND FILL(finished, 0) == 0, 1, 0)",
-      "backlog = Minimum of Smoother Backlog 300 s",
-      "finished = Sum of Smoother RequestsFinished 300 s",
+      "backlog = Minimum of Smoother/test Backlog 300 s",
+      "finished = Sum of Smoother/test RequestsFinished 300 s",
     ])
     error_message = "backlog-not-draining goes by something else"
   }

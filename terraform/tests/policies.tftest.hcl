@@ -23,6 +23,8 @@ variables {
   allowed_models  = ["us.amazon.*", "anthropic.claude-*"]
   usage_feed      = false
 
+  metrics_namespace = "Smoother/test"
+
   queue_arns             = { input = "arn:input", hold = "arn:hold", hold_dlq = "arn:hold-dlq", results = "arn:results" }
   input_queue_arn        = "arn:input"
   admin_secret_arn       = "arn:aws:secretsmanager:us-east-1:123456789012:secret:s"
@@ -157,7 +159,7 @@ run "worker" {
   assert {
     condition = { for s in jsondecode(data.aws_iam_policy_document.worker.json).Statement : s.Sid => jsonencode(s.Condition) if can(s.Condition) } == {
       Key     = jsonencode({ StringEquals = { "kms:ViaService" = ["s3.us-east-1.amazonaws.com", "sns.us-east-1.amazonaws.com"] } })
-      Metrics = jsonencode({ StringEquals = { "cloudwatch:namespace" = "Smoother" } })
+      Metrics = jsonencode({ StringEquals = { "cloudwatch:namespace" = "Smoother/test" } })
     }
     error_message = "the worker's conditions are otherwise: ${data.aws_iam_policy_document.worker.json}"
   }

@@ -25,6 +25,7 @@ variables {
   topic_arn              = "arn:topic"
   allowed_source_buckets = []
   backlog_per_replica    = 5000
+  metrics_namespace      = "Smoother/test"
   autoscaling            = true
 
   input_queue_arn     = "arn:input"
@@ -119,8 +120,8 @@ run "worker" {
       for m in aws_appautoscaling_policy.backlog[0].target_tracking_scaling_policy_configuration[0].customized_metric_specification[0].metrics :
       m.expression != null ? "${m.id} = ${m.expression} ${m.return_data}" : "${m.id} = ${m.metric_stat[0].stat} of ${m.metric_stat[0].metric[0].namespace} ${m.metric_stat[0].metric[0].metric_name} ${m.return_data}"
       ]) == toset([
-      "backlog = Maximum of Smoother Backlog false",
-      "replicas = Sum of Smoother WorkersAlive false",
+      "backlog = Maximum of Smoother/test Backlog false",
+      "replicas = Sum of Smoother/test WorkersAlive false",
       "per_replica = FILL(backlog, 0) / FILL(replicas, 1) true",
     ])
     error_message = "autoscaling goes by something else"

@@ -44,6 +44,7 @@ run "defaults" {
       SMOOTHER_ALARM_THRESHOLD           = "5"
       SMOOTHER_ALARM_EVALUATION_PERIODS  = "1"
       SMOOTHER_DASHBOARD_NAME            = "bedrock-errors"
+      SMOOTHER_METRICS_NAMESPACE         = "Smoother"
       SMOOTHER_QUEUE_DEPTH_THRESHOLD     = "100"
       SMOOTHER_INPUT_QUEUE_URL           = output.input_queue_url
       SMOOTHER_RESULTS_QUEUE_URL         = output.bedrock_results_queue_url

@@ -40,6 +40,7 @@ run "first_bad_values" {
     alarm_threshold           = 0                                          # zero
     alarm_evaluation_periods  = 0                                          # zero
     dashboard_name            = "bedrock.errors"                           # dot
+    metrics_namespace         = "AWS/SQS"                                  # AWS's own
     log_retention_days        = 100                                        # between
   }
 
@@ -70,6 +71,7 @@ run "first_bad_values" {
     var.alarm_threshold,
     var.alarm_evaluation_periods,
     var.dashboard_name,
+    var.metrics_namespace,
     var.log_retention_days,
   ]
 }
@@ -101,6 +103,7 @@ run "second_bad_values" {
     alarm_threshold           = 1.5                                  # fraction
     alarm_evaluation_periods  = 1.5                                  # fraction
     dashboard_name            = ""                                   # empty
+    metrics_namespace         = "two words"                          # blank
     log_retention_days        = 0                                    # for ever
   }
 
@@ -128,6 +131,7 @@ run "second_bad_values" {
     var.alarm_threshold,
     var.alarm_evaluation_periods,
     var.dashboard_name,
+    var.metrics_namespace,
     var.log_retention_days,
   ]
 }

@@ -122,7 +122,7 @@ def metrics_of_alarms(raw):
             for item in value:
                 look(item)
         elif isinstance(value, dict):
-            if value.get("Namespace") == "Smoother":
+            if value.get("Namespace") == EVERYTHING["metrics_namespace"]:
                 found.add((value["MetricName"], tuple(sorted(d["Name"] for d in value.get("Dimensions", [])))))
             for item in value.values():
                 look(item)
@@ -137,10 +137,10 @@ def metrics_of_dashboard(body):
         for row in widget.get("properties", {}).get("metrics", []):
             texts = [part for part in row if isinstance(part, str)]
             options = [part for part in row if isinstance(part, dict)]
-            if texts and texts[0] == "Smoother":
+            if texts and texts[0] == EVERYTHING["metrics_namespace"]:
                 found.add((texts[1], tuple(sorted(texts[2::2]))))
             for option in options:
-                for names, text in re.findall(r"SEARCH\('\{Smoother((?:,\s*\w+)*)\}([^']*)'", option.get("expression", "")):
+                for names, text in re.findall(rf"SEARCH\('\{{{EVERYTHING['metrics_namespace']}((?:,\s*\w+)*)\}([^']*)'", option.get("expression", "")):
                     dimensions = tuple(sorted(part.strip() for part in names.split(",") if part.strip()))
                     metric = re.search(r'MetricName\s*=\s*"?(\w+)"?', text)
                     assert metric, f"a search for no metric: {text}"

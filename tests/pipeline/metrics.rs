@@ -108,10 +108,11 @@ async fn a_minute_without_anything_is_told_too() {
             ("Backlog", "urgent", 0.0),
             ("OldestWait", "", 0.0),
             ("BudgetsUsedUp", "", 0.0),
+            ("RequestsFinished", "", 0.0),
         ] {
             assert_eq!(told.minute(minute, name, of), Some(value), "{name} {of} in minute {minute}");
         }
-        assert_eq!(told.minute(minute, "RequestsFinished", ""), None);
+        assert_eq!(told.minute(minute, "RequestsAdmitted", ""), None);
     }
     let at: Vec<u64> = told.0.lock().unwrap().iter().map(|data| data[0].at.0).collect();
     assert!(at.windows(2).all(|pair| pair[1] - pair[0] == 60_000), "no minute is left out: {at:?}");

@@ -78,7 +78,7 @@ metrics! {
 
     /// Requests taken into the backlog.
     REQUESTS_ADMITTED = "RequestsAdmitted" [] Count by Worker;
-    /// Requests that reached their end, whatever it is.
+    /// Requests that reached their end, whatever it is. 0 when there were none.
     REQUESTS_FINISHED = "RequestsFinished" [] Count by Worker;
     /// The same by final status: `SUCCEEDED`, `FAILED`, `EXPIRED`, …
     REQUESTS_FINISHED_OF_STATUS = "RequestsFinished" ["Status"] Count by Worker;
@@ -150,10 +150,10 @@ const INTRODUCTION: &str =
     "<!-- Generated from src/pipeline/tally/metrics.rs. After a change there: UPDATE_DOCS=1 cargo test --lib metrics -->
 # Metrics
 
-The worker delivers these to CloudWatch, namespace `Smoother`, once a minute, each as one statistic set (sum, least,
-greatest, number of samples); with `--local DIR` they go to the table `metrics` of `smoother.db` in that directory. What did
-not happen in a minute is not delivered; `WorkersAlive` and what the planner tells come every minute. `smoother schema` prints
-the list as JSON.
+The worker delivers these to CloudWatch, namespace `Smoother` (setting `metrics_namespace`), once a minute, each as one
+statistic set (sum, least, greatest, number of samples); with `--local DIR` they go to the table `metrics` of `smoother.db` in
+that directory. What did not happen in a minute is not delivered; `WorkersAlive`, `RequestsFinished` in all and what the
+planner tells come every minute. `smoother schema` prints the list as JSON.
 
 What every worker counts is the fleet's when summed up (`Sum`). What the planner tells is a state, told once a minute: take
 `Maximum`. While nobody plans, for some seconds after a planner was lost, nobody tells it, and a minute may lack it.

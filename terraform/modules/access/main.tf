@@ -75,7 +75,7 @@ data "aws_iam_policy_document" "metrics" {
     condition {
       test     = "StringEquals"
       variable = "cloudwatch:namespace"
-      values   = ["Smoother"]
+      values   = [var.metrics_namespace]
     }
   }
 }

@@ -9,7 +9,7 @@ output "key" {
 }
 
 output "metrics" {
-  description = "Policy document: metrics of namespace Smoother."
+  description = "Policy document: metrics of the namespace."
   value       = data.aws_iam_policy_document.metrics.json
 }
 

@@ -37,3 +37,8 @@ variable "usage_feed" {
   description = "Whether what others use of the quotas is read from CloudWatch."
   type        = bool
 }
+
+variable "metrics_namespace" {
+  description = "CloudWatch namespace of the worker's metrics."
+  type        = string
+}

@@ -42,7 +42,7 @@ locals {
     }
 
     no-worker = {
-      namespace   = "Smoother"
+      namespace   = var.metrics_namespace
       metric      = "WorkersAlive"
       dimensions  = {}
       statistic   = "Sum"
@@ -55,7 +55,7 @@ locals {
     }
 
     missed-deadlines = {
-      namespace   = "Smoother"
+      namespace   = var.metrics_namespace
       metric      = "MissedDeadlines"
       dimensions  = {}
       statistic   = "Sum"
@@ -68,7 +68,7 @@ locals {
     }
 
     budget-reached = {
-      namespace   = "Smoother"
+      namespace   = var.metrics_namespace
       metric      = "BudgetsUsedUp"
       dimensions  = {}
       statistic   = "Maximum"
@@ -81,7 +81,7 @@ locals {
     }
 
     delivery-faults = {
-      namespace   = "Smoother"
+      namespace   = var.metrics_namespace
       metric      = "PortErrors"
       dimensions  = {}
       statistic   = "Sum"
@@ -138,7 +138,7 @@ resource "aws_cloudwatch_metric_alarm" "backlog_not_draining" {
     return_data = false
 
     metric {
-      namespace   = "Smoother"
+      namespace   = var.metrics_namespace
       metric_name = "Backlog"
       stat        = "Minimum"
       period      = 300
@@ -150,7 +150,7 @@ resource "aws_cloudwatch_metric_alarm" "backlog_not_draining" {
     return_data = false
 
     metric {
-      namespace   = "Smoother"
+      namespace   = var.metrics_namespace
       metric_name = "RequestsFinished"
       stat        = "Sum"
       period      = 300

@@ -11,5 +11,6 @@ resource "aws_cloudwatch_dashboard" "this" {
     hold_queue    = var.queue_names.hold
     hold_dlq      = var.queue_names.hold_dlq
     results_queue = var.queue_names.results
+    namespace     = var.metrics_namespace
   })
 }

@@ -48,3 +48,8 @@ variable "dashboard_name" {
   description = "Name of the dashboard."
   type        = string
 }
+
+variable "metrics_namespace" {
+  description = "CloudWatch namespace of the worker's metrics."
+  type        = string
+}

@@ -36,7 +36,7 @@ resource "aws_appautoscaling_policy" "backlog" {
           stat = "Maximum"
 
           metric {
-            namespace   = "Smoother"
+            namespace   = var.metrics_namespace
             metric_name = "Backlog"
           }
         }
@@ -52,7 +52,7 @@ resource "aws_appautoscaling_policy" "backlog" {
           stat = "Sum"
 
           metric {
-            namespace   = "Smoother"
+            namespace   = var.metrics_namespace
             metric_name = "WorkersAlive"
           }
         }

@@ -85,3 +85,8 @@ variable "backlog_per_replica" {
   description = "How many waiting requests a worker is to have before another is started."
   type        = number
 }
+
+variable "metrics_namespace" {
+  description = "CloudWatch namespace of the worker's metrics."
+  type        = string
+}

@@ -157,7 +157,7 @@ class Run:
         self.reports = Counter(self.place.report_ids())
         self.told = self.place.take(self.on_call)
         self.dead = self.place.sqs.receive_message(QueueUrl=self.place.outputs["dlq_url"], WaitTimeSeconds=2)
-        self.metrics = self.place.cloudwatch.list_metrics(Namespace="Smoother")["Metrics"]
+        self.metrics = self.place.cloudwatch.list_metrics(Namespace=self.env["SMOOTHER_METRICS_NAMESPACE"])["Metrics"]
 
     def open_ends(self):
         return {name for name, row in self.rows.items() if row["status"] not in FINAL}

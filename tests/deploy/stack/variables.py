@@ -30,6 +30,7 @@ EVERYTHING = {
     "alarm_threshold": 7,
     "alarm_evaluation_periods": 2,
     "dashboard_name": "proof-errors",
+    "metrics_namespace": "Smoother/proof",
     "queue_depth_threshold": 90,
     "image": "123456789012.dkr.ecr.us-east-1.amazonaws.com/smoother:1.0.0",
     "cpu_architecture": "X86_64",
