@@ -17,6 +17,7 @@ VARIABLES = {
     "alarm_threshold": str,
     "alarm_evaluation_periods": str,
     "dashboard_name": str,
+    "metrics_namespace": str,
     "queue_depth_threshold": str,
     "allowed_models": ",".join,
     "allowed_source_buckets": ",".join,
@@ -131,6 +132,10 @@ def metrics_of_alarms(raw):
     return found
 
 
+# A search over our own metrics: the dimensions, and what is searched for.
+OURS = re.compile(r"SEARCH\('\{" + re.escape(EVERYTHING["metrics_namespace"]) + r"((?:,\s*\w+)*)\}([^']*)'")
+
+
 def metrics_of_dashboard(body):
     found = set()
     for widget in json.loads(body)["widgets"]:
@@ -140,7 +145,7 @@ def metrics_of_dashboard(body):
             if texts and texts[0] == EVERYTHING["metrics_namespace"]:
                 found.add((texts[1], tuple(sorted(texts[2::2]))))
             for option in options:
-                for names, text in re.findall(rf"SEARCH\('\{{{EVERYTHING['metrics_namespace']}((?:,\s*\w+)*)\}([^']*)'", option.get("expression", "")):
+                for names, text in OURS.findall(option.get("expression", "")):
                     dimensions = tuple(sorted(part.strip() for part in names.split(",") if part.strip()))
                     metric = re.search(r'MetricName\s*=\s*"?(\w+)"?', text)
                     assert metric, f"a search for no metric: {text}"
