@@ -123,7 +123,7 @@ async fn dispatch(command: Command) -> Done {
     match command {
         Command::Demo(args) => demo::demo(args).await,
         Command::Run(args) => run::run(args).await,
-        Command::Submit(args) => submit::submit(args).await,
+        Command::Submit(args) => Box::pin(submit::submit(args)).await,
         Command::Status(args) => status::status(args).await,
         Command::Results(args) => results::results(args).await,
         Command::Cancel(args) => control::cancel(args).await,
