@@ -44,7 +44,7 @@ def provider_mirror():
 
 def terraform_init(directory):
     executable = shutil.which("terraform")
-    assert executable, "terraform is missing; install Terraform 1.9 or newer"
+    assert executable, "terraform is missing; install Terraform 1.11 or newer"
     mirror = provider_mirror()
     more, env = ([f"-plugin-dir={mirror}"], {}) if mirror else ([], PROXIES)
     run([executable, "init", "-input=false", "-no-color", *more], directory, env)
