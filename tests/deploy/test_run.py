@@ -17,9 +17,10 @@ UNUSED = {
     ("Models", "bedrock:InvokeModel", f"{PROFILE}/anthropic.*"): "a pattern may mean models, profiles or both",
     ("Models", "bedrock:InvokeModel", OWN_PROFILE): "an allowed ARN; nothing here is such a profile",
 }
-# What a run uses or not, by when its workers were killed. tests/pipeline/dead_letters.rs has every way.
+# What a run uses or not, by how fast it goes and when its workers are killed.
 DEAD_LETTERS = arn("sqs", f"{NAME}-hold-next-batch-dlq")
 SOMETIMES = {
+    ("Input", "sqs:ChangeMessageVisibility", arn("sqs", f"{NAME}-input")): "keeps a message whose admission takes long, hands back at a stop",
     ("DeadLetters", "sqs:SendMessage", DEAD_LETTERS): "buries a request whose third worker was lost in an earlier pass",
     ("DeadLetters", "sqs:DeleteMessage", DEAD_LETTERS): "deletes the letter of a request that has come to its end otherwise",
 }
