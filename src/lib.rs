@@ -13,6 +13,8 @@ pub mod pipeline;
 pub mod ports;
 pub mod request;
 pub mod retry;
+mod shell;
 pub mod shutdown;
 pub mod simulator;
+pub mod webhook;
 pub mod worker;

@@ -13,7 +13,7 @@ use smoother::local::{self, Local};
 use smoother::models::Catalog;
 use smoother::pipeline::fleet::Role;
 use smoother::pipeline::spend::{Limits, Usd, spent};
-use smoother::pipeline::{alerter, call, ingest, plan};
+use smoother::pipeline::{alerts, call, ingest, plan};
 use smoother::ports::model::{CallError, CallErrorClass};
 use smoother::ports::{Answer, Call, Model, Outgoing, Ports};
 use smoother::request::{RequestId, Row, Usage};
@@ -167,11 +167,8 @@ impl Rig {
             inline_limit: 200_000,
             until_idle: true,
             budgets: Limits::of(&config),
-            alerts: alerter::Settings {
-                threshold: 5,
-                period: Duration::from_mins(1),
-                cooldown: Duration::from_mins(5),
-            },
+            alerts: alerts::Settings { threshold: 5, periods: 1, cooldown: Duration::from_mins(15) },
+            frame: alerts::Frame { deployment: "rig".to_owned(), worker: name.to_owned(), ..alerts::Frame::default() },
             ingest: ingest::Settings {
                 region: "us-east-1".to_owned(),
                 allowed_source_buckets: vec!["producers".to_owned()],
