@@ -52,8 +52,11 @@ const LOOK: Duration = Duration::from_secs(30);
 const IDLE_LOOK: Duration = Duration::from_mins(1);
 /// A register that does not answer for this long is out of reach.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Writers that collide this often in a row try again later.
-const COLLISIONS: u32 = 5;
+/// Writers that collide this often in a row try again later, after a wait of up to so long, times the number of tries.
+const COLLISIONS: u32 = 8;
+const STEP_ASIDE: Duration = Duration::from_millis(40);
+/// Reports that are kept for later then.
+const KEPT: usize = 5_000;
 
 /// How patient on-call is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,7 +116,9 @@ impl Alerter {
             settings,
             outboxes,
             board: Board::default(),
+            before: Board::default(),
             alone: Vec::new(),
+            left: Vec::new(),
         };
         (Self { inbox, wake, clock, settings }, async move {
             tokio::join!(desk.serve(woken), delivery);
@@ -181,8 +186,12 @@ struct Desk {
     outboxes: Vec<Outbox>,
     /// As last seen.
     board: Board,
+    /// As last seen in the register.
+    before: Board,
     /// What was changed on it while the register was out of reach.
     alone: Vec<String>,
+    /// Reports that others were in the way of.
+    left: Vec<Report>,
 }
 
 impl Desk {
@@ -193,6 +202,7 @@ impl Desk {
             let mut due = look;
             loop {
                 let gather = match lock(&self.inbox).urgency() {
+                    _ if !self.left.is_empty() => GATHER,
                     Some(Urgency::Now) => GATHER,
                     Some(Urgency::Soon) => COUNT,
                     Some(Urgency::Later) | None => IDLE_LOOK,
@@ -215,28 +225,39 @@ impl Desk {
 
     /// Reports what was noticed, and tells what is to be told.
     async fn step(&mut self) {
-        let reports = lock(&self.inbox).take();
+        let mut reports = std::mem::take(&mut self.left);
+        reports.extend(lock(&self.inbox).take());
         let told = match self.report(&reports).await {
-            Ok(told) => told,
+            Ok(Some(told)) => told,
+            Ok(None) => {
+                tracing::debug!("others write the alerts all the time; these are reported later");
+                reports.truncate(KEPT);
+                self.left = reports;
+                return;
+            }
             Err(error) => {
                 self.tally.port_error();
                 tracing::warn!(%error, "the fleet's alerts are out of reach; this worker decides alone");
-                let told = self.board.apply(&reports, self.clock.now(), &self.settings);
-                let keys = reports.iter().filter_map(|report| match report {
-                    Report::Happened(condition, _) => Some(condition.key()),
-                    Report::Over(key) => Some(key.clone()),
-                    Report::Calls(..) | Report::Sent(..) => None,
-                });
-                let keys: Vec<String> = keys.chain(told.iter().map(|told| told.entry.condition.key())).collect();
-                self.alone.retain(|key| !keys.contains(key));
-                self.alone.extend(keys);
-                told
+                self.decide_alone(&reports)
             }
         };
         lock(&self.inbox).know(&self.board);
         for told in told {
             self.tell(&told);
         }
+    }
+
+    fn decide_alone(&mut self, reports: &[Report]) -> Vec<Told> {
+        let told = self.board.apply(reports, self.clock.now(), &self.settings);
+        let keys = reports.iter().filter_map(|report| match report {
+            Report::Happened(condition, _) => Some(condition.key()),
+            Report::Over(key) => Some(key.clone()),
+            Report::Calls(..) | Report::Sent(..) => None,
+        });
+        let keys: Vec<String> = keys.chain(told.iter().map(|told| told.entry.condition.key())).collect();
+        self.alone.retain(|key| !keys.contains(key));
+        self.alone.extend(keys);
+        told
     }
 
     fn tell(&self, told: &Told) {
@@ -247,25 +268,22 @@ impl Desk {
         }
     }
 
-    /// Brings the board up to date, in the register and here.
-    async fn report(&mut self, reports: &[Report]) -> PortResult<Vec<Told>> {
+    /// Brings the board up to date, in the register and here; `None` when others were always in the way.
+    async fn report(&mut self, reports: &[Report]) -> PortResult<Option<Vec<Told>>> {
         let registers = Arc::clone(&self.registers);
-        for _ in 0..COLLISIONS {
+        for again in 1..=COLLISIONS {
             let (version, seen) = within(read(&*registers)).await?;
             let mut next = seen.clone();
-            next.merge(&self.board, self.alone.iter().cloned());
+            next.merge(&self.board, &self.before, self.alone.iter().cloned());
             let told = next.apply(reports, self.clock.now(), &self.settings);
-            if next == seen {
-                (self.board, self.alone) = (next, Vec::new());
-                return Ok(told);
-            }
             let value = serde_json::to_string(&next).map_err(|e| PortError::permanent("write the alerts", e))?;
-            if within(registers.write(REGISTER, version, value)).await? {
-                (self.board, self.alone) = (next, Vec::new());
-                return Ok(told);
+            if next == seen || within(registers.write(REGISTER, version, value)).await? {
+                (self.board, self.before, self.alone) = (next.clone(), next, Vec::new());
+                return Ok(Some(told));
             }
+            tokio::time::sleep(STEP_ASIDE.mul_f64(f64::from(again) * fastrand::f64())).await;
         }
-        Err(PortError::transient(format!("write register {REGISTER}"), "others write it all the time"))
+        Ok(None)
     }
 }
 

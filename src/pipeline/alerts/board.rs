@@ -170,12 +170,13 @@ impl Board {
         self.0.values().any(|entry| entry.standing != Standing::Closed)
     }
 
-    /// Of what was decided alone, while the register was out of reach, the entries of these keys.
-    pub fn merge(&mut self, alone: &Self, keys: impl IntoIterator<Item = String>) {
+    /// Takes over what was decided alone, while the register was out of reach, about these keys; `before` is what was known then.
+    pub fn merge(&mut self, alone: &Self, before: &Self, keys: impl IntoIterator<Item = String>) {
         for key in keys {
             match (alone.0.get(&key), self.0.get_mut(&key)) {
                 (Some(ours), Some(theirs)) if theirs.standing >= ours.standing && theirs.standing == Standing::Open => {
-                    theirs.sums.events = theirs.sums.events.max(ours.sums.events);
+                    let known = before.0.get(&key).filter(|known| known.since == ours.since);
+                    theirs.sums.events += ours.sums.events - known.map_or(0, |known| known.sums.events).min(ours.sums.events);
                     theirs.last = theirs.last.max(ours.last);
                     theirs.told = theirs.told.max(ours.told);
                 }

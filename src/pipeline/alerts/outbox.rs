@@ -87,10 +87,14 @@ impl Outbox {
         let mut wait = FIRST_WAIT;
         loop {
             let Some(next) = self.with(|waiting| waiting.front().cloned()) else {
-                tokio::select! {
-                    () = self.0.more.notified() => continue,
-                    () = self.0.closing.cancelled() => return,
+                if self.0.closing.is_cancelled() {
+                    return;
                 }
+                tokio::select! {
+                    () = self.0.more.notified() => {}
+                    () = self.0.closing.cancelled() => {}
+                }
+                continue;
             };
             let sent = tokio::time::timeout(PATIENCE, self.0.channel.publish(&next.alert)).await;
             let sent = sent.unwrap_or_else(|_| Err(PortError::transient("deliver an alert", "no answer in time")));

@@ -10,7 +10,7 @@ use super::conditions::Condition;
 use super::frame::Frame;
 use super::{PERIOD, Settings};
 use crate::clock::Timestamp;
-use crate::models::quota_id;
+use crate::models::{bare_id, quota_id};
 use crate::ports::alerts::{Amount, Number, Step};
 use crate::request::{Lane, ModelId};
 use crate::shell;
@@ -100,10 +100,11 @@ fn moment(at: Timestamp) -> String {
     format!("{} UTC", text.replace('T', " "))
 }
 
-/// A model by the id that people know.
+/// A model by the name that people know; the numbers have the id in full.
 fn short(model: &ModelId) -> &str {
     let id = quota_id(model.as_str());
-    id.rsplit_once('/').map_or(id, |(_, name)| name)
+    let name = bare_id(id.rsplit_once('/').map_or(id, |(_, name)| name));
+    name.split_once('.').map_or(name, |(_, name)| name)
 }
 
 /// The Region of a lane.

@@ -74,7 +74,7 @@ pub fn error_rate(lane: &Lane, error: &str, fault: Fault, latest: &RequestId, fa
         ],
     };
     Content {
-        what: format!("calls of {name} fail with {error}"),
+        what: format!("{error} from {name}"),
         impact: impact.to_owned(),
         numbers,
         causes,
@@ -123,7 +123,7 @@ pub fn lane_paused(lane: &Lane, account_wide: bool, until: Timestamp, facts: &Fa
     numbers.extend(where_it_is(lane));
     numbers.push(text("exceeded", if account_wide { "tokens per day of the whole account" } else { "tokens per day of the model" }));
     let what = if account_wide {
-        format!("all models pause in {}, the account's tokens of the day are used up", region(lane))
+        format!("all models in {} pause, the day's tokens are used up", region(lane))
     } else {
         format!("{name} pauses, its tokens of the day are used up")
     };

@@ -43,8 +43,8 @@ pub fn no_progress(condition: &Condition, facts: &Facts<'_>) -> Content {
 
 pub fn worker_lost(workers: &[String], seen: Timestamp, alive: u64, before: u64, facts: &Facts<'_>) -> Content {
     let what = match workers {
-        [one] if facts.sums.events <= 1 => format!("worker {one} is lost"),
-        _ => format!("{} workers are lost", facts.sums.events),
+        [one] => format!("{one} is lost"),
+        several => format!("{} workers are lost", several.len()),
     };
     Content {
         what,
@@ -91,7 +91,7 @@ pub fn port(group: &str, what: &str, why: &str, passing: bool, facts: &Facts<'_>
         fix.push(advice("give the role the action that is named, or correct the name in the settings and restart the workers; apply the deployment again to undo what was changed by hand"));
     }
     Content {
-        what: format!("cannot {group}"),
+        what: format!("{group} fails"),
         impact: "work that needs this waits and is repeated at least once a minute until it works; nothing is lost, and the workers go on with what does not need it.".to_owned(),
         numbers: vec![
             number("failures", facts.sums.events as f64, "failures"),

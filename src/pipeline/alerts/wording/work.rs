@@ -7,7 +7,7 @@ use crate::request::{Lane, ModelId, RequestId, Tenant};
 pub fn dead_letters(queue: &str, messages: u64, facts: &Facts<'_>) -> Content {
     let is = if messages == 1 { "is a message" } else { "are messages" };
     Content {
-        what: format!("{messages} in the dead-letter queue"),
+        what: format!("{messages} message{} in the dead-letter queue", if messages == 1 { "" } else { "s" }),
         impact: format!("there {is} that no worker could bring to an end. Their requests are FAILED, or are not smoother's; all others go on."),
         numbers: vec![number("messages", messages as f64, "messages"), text("queue", queue)],
         causes: vec![
