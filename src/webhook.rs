@@ -130,7 +130,9 @@ mod tests {
         let webhook = Webhook::new(&format!("http://{address}/s3cret")).unwrap();
         assert_eq!(webhook.name(), "webhook http://127.0.0.1");
         let alert = samples::alert(Kind::Port);
-        for (status, retryable) in [("404 Not Found", false), ("503 Busy", true), ("302 Found", false), ("429 Slow", true)] {
+        for (status, retryable) in
+            [("404 Not Found", false), ("503 Busy", true), ("302 Found", false), ("429 Slow", true)]
+        {
             let (sent, _) = tokio::join!(webhook.publish(&alert), receive(&listener, status));
             let error = sent.unwrap_err();
             assert_eq!(error.retryable, retryable, "{status}");

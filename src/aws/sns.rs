@@ -38,7 +38,8 @@ fn subject(text: &str) -> String {
 /// What each protocol gets. A text message has no room but for the subject.
 fn message(alert: &Alert) -> String {
     let text = alert.text();
-    let text = if text.chars().count() > MAX_TEXT { text.chars().take(MAX_TEXT).chain(['…']).collect() } else { text };
+    let text =
+        if text.chars().count() > MAX_TEXT { text.chars().take(MAX_TEXT).chain(['…']).collect() } else { text };
     let data = alert.to_json();
     json!({
         "default": text,

@@ -20,9 +20,7 @@ use super::spend::Spend;
 use super::tally::Tally;
 use crate::clock::Clock;
 use crate::models::Catalog;
-use crate::ports::{
-    Answer, Applied, Ledger, Outgoing, Payloads, PortError, Ports, PutKind, ReportRow, Transition,
-};
+use crate::ports::{Answer, Applied, Ledger, Outgoing, Payloads, PortError, Ports, PutKind, ReportRow, Transition};
 use crate::request::{Failure, Metadata, Outcome, Row, Status, StoredResult, Usage};
 use crate::retry;
 

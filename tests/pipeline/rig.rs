@@ -34,6 +34,8 @@ pub enum Reply {
     Large(usize),
     /// Fails so.
     Fail(CallErrorClass),
+    /// Refuses for missing rights.
+    Deny,
     /// Never answers.
     Hang,
 }
@@ -79,6 +81,12 @@ impl Model for Script {
             Reply::Fail(class) => Err(CallError {
                 class,
                 kind: format!("{class:?}Exception"),
+                message: "as scripted".to_owned(),
+                retry_after: None,
+            }),
+            Reply::Deny => Err(CallError {
+                class: CallErrorClass::Final,
+                kind: "AccessDeniedException".to_owned(),
                 message: "as scripted".to_owned(),
                 retry_after: None,
             }),
@@ -232,11 +240,15 @@ impl Rig {
         spent(&*self.local.ports.registers).await.unwrap().total(&START.month())
     }
 
-    /// The subjects of all alerts so far.
-    pub fn alerts(&self) -> Vec<String> {
+    /// All alerts so far.
+    pub fn alerts_whole(&self) -> Vec<Value> {
         let file = std::fs::read_to_string(self.dir.path().join("alerts.jsonl")).unwrap_or_default();
-        let subject = |line: &str| serde_json::from_str::<Value>(line).unwrap()["subject"].as_str().unwrap().to_owned();
-        file.lines().map(subject).collect()
+        file.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Their subjects.
+    pub fn alerts(&self) -> Vec<String> {
+        self.alerts_whole().iter().map(|alert| alert["subject"].as_str().unwrap().to_owned()).collect()
     }
 
     /// Report rows of the days around the start, by request id.

@@ -176,7 +176,8 @@ impl Board {
             match (alone.0.get(&key), self.0.get_mut(&key)) {
                 (Some(ours), Some(theirs)) if theirs.standing >= ours.standing && theirs.standing == Standing::Open => {
                     let known = before.0.get(&key).filter(|known| known.since == ours.since);
-                    theirs.sums.events += ours.sums.events - known.map_or(0, |known| known.sums.events).min(ours.sums.events);
+                    theirs.sums.events +=
+                        ours.sums.events - known.map_or(0, |known| known.sums.events).min(ours.sums.events);
                     theirs.last = theirs.last.max(ours.last);
                     theirs.told = theirs.told.max(ours.told);
                 }

@@ -78,9 +78,9 @@ impl Frame {
             key: entry.condition.key(),
             severity: if over { Severity::Info } else { entry.severity() },
             state: *state,
-            subject: self.subject(*state, &content.what),
+            subject: self.subject(*state, entry.severity(), &content.what),
             impact: if over { content.over } else { content.impact },
-            numbers: content.numbers,
+            numbers: if over { wording::of_all(content.numbers) } else { content.numbers },
             causes: if over { Vec::new() } else { content.causes },
             look: keep(content.look),
             fix: keep(content.fix),
@@ -94,13 +94,19 @@ impl Frame {
         }
     }
 
-    /// The state, where, and what.
-    fn subject(&self, state: State, what: &str) -> String {
+    /// How bad or over, where, and what.
+    fn subject(&self, state: State, severity: Severity, what: &str) -> String {
+        let severity = severity.as_str().to_uppercase();
+        let standing = match state {
+            State::Firing => severity,
+            State::Ongoing => format!("ONGOING {severity}"),
+            State::Recovered => "RECOVERED".to_owned(),
+        };
         let place = ascii(&self.deployment);
         // Of a directory the end says more than the beginning.
         let skip = place.chars().count().saturating_sub(LONGEST_PLACE);
         let place: String = place.chars().skip(skip).collect();
-        let subject = format!("{} {place}: {}", state.as_str().to_uppercase(), ascii(what));
+        let subject = format!("{standing} {place}: {}", ascii(what));
         if subject.len() <= MAX_SUBJECT {
             return subject;
         }
@@ -131,9 +137,11 @@ mod tests {
     #[test]
     fn a_subject_says_state_where_and_what_in_a_hundred_ascii_characters() {
         let frame = Frame { deployment: "Smoother us-east-1".to_owned(), ..Frame::default() };
-        assert_eq!(frame.subject(State::Firing, "no  progress\nfür x"), "FIRING Smoother us-east-1: no progress f r x");
+        let subject = |state| frame.subject(state, Severity::Critical, "no  progress\nfür x");
+        assert_eq!(subject(State::Firing), "CRITICAL Smoother us-east-1: no progress f r x");
+        assert_eq!(subject(State::Ongoing), "ONGOING CRITICAL Smoother us-east-1: no progress f r x");
         let frame = Frame { deployment: format!("/data/{}/end", "x".repeat(80)), ..Frame::default() };
-        let subject = frame.subject(State::Recovered, &"m".repeat(80));
+        let subject = frame.subject(State::Recovered, Severity::Info, &"m".repeat(80));
         assert!(subject.len() == MAX_SUBJECT && subject.contains("/end: m") && subject.ends_with("..."), "{subject}");
     }
 
@@ -150,6 +158,9 @@ mod tests {
         let local = Frame::new(&config, Some(Path::new("/srv/my data")), "w");
         assert_eq!(local.command("status"), "smoother status --local '/srv/my data'");
         let aws = Frame::new(&config, None, "w");
-        assert_eq!((aws.command("status").as_str(), aws.deployment.as_str()), ("smoother status", "Smoother us-east-1"));
+        assert_eq!(
+            (aws.command("status").as_str(), aws.deployment.as_str()),
+            ("smoother status", "Smoother us-east-1")
+        );
     }
 }

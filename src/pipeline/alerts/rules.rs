@@ -103,7 +103,9 @@ pub fn in_words(kind: Kind) -> [&'static str; 3] {
             "the pause is over and a call was answered, or five minutes have passed without another",
         ],
         Kind::AccessDenied => ["critical", "at once", "a call of that model is answered"],
-        Kind::NoProgress => ["critical", "after five minutes, or four average calls if that is longer", "a request finishes"],
+        Kind::NoProgress => {
+            ["critical", "after five minutes, or four average calls if that is longer", "a request finishes"]
+        }
         Kind::WorkerLost => {
             ["warning", "after 20 s of silence", "there are as many workers as before; at the latest after an hour"]
         }

@@ -49,9 +49,13 @@ pub fn of(kind: Kind) -> Condition {
             model: ModelId::new("us.amazon.nova-lite-v1:0").unwrap(),
             latest: request("order-4711"),
         },
-        Kind::NoProgress => {
-            Condition::NoProgress { waiting: 250, held: 66, in_flight: 30, callers: 2, since: Timestamp(NOW.0 - 300_000) }
-        }
+        Kind::NoProgress => Condition::NoProgress {
+            waiting: 250,
+            held: 66,
+            in_flight: 30,
+            callers: 2,
+            since: Timestamp(NOW.0 - 300_000),
+        },
         Kind::WorkerLost => Condition::WorkerLost {
             workers: vec!["worker-17-c0ffee00".to_owned()],
             seen: Timestamp(NOW.0 - 21_000),

@@ -60,6 +60,31 @@ pub fn content(condition: &Condition, facts: &Facts<'_>) -> Content {
     }
 }
 
+/// The numbers that say something about all of it, when it is over: not those of a moment, nor of the latest request.
+pub fn of_all(mut numbers: Vec<Number>) -> Vec<Number> {
+    const LASTING: [&str; 17] = [
+        "failed_calls",
+        "throttled_calls",
+        "refused_calls",
+        "share_of_calls",
+        "requests_failed",
+        "requests_given_up",
+        "requests_switched",
+        "failures",
+        "receives",
+        "model",
+        "region",
+        "tenant",
+        "queue",
+        "asked_for",
+        "used",
+        "lost",
+        "limit",
+    ];
+    numbers.retain(|number| LASTING.contains(&number.name));
+    numbers
+}
+
 impl Facts<'_> {
     /// A step with a command of smoother's on the requests.
     fn step(&self, why: &str, words: &str) -> Step {

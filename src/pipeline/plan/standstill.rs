@@ -68,7 +68,8 @@ impl Planner {
         let can_go = |lane: &str| !uses.get(lane).is_some_and(|lane| lane.paused);
         let waiting = term.lines.known().filter_map(|(flow, items)| {
             let head = items.front()?;
-            let goes = can_go(flow.lane.as_str()) && !term.paused.covers(flow, now) && self.can_be_paid(&term.money, head);
+            let goes =
+                can_go(flow.lane.as_str()) && !term.paused.covers(flow, now) && self.can_be_paid(&term.money, head);
             goes.then_some(items.len() as u64)
         });
         let waiting: u64 = waiting.sum();

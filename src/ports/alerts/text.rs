@@ -13,19 +13,19 @@ pub fn render(alert: &Alert) -> String {
 }
 
 fn write(text: &mut String, alert: &Alert) -> std::fmt::Result {
-    let Alert { severity, state, deployment, since, at, count, worker, key, .. } = alert;
-    writeln!(text, "{} ({})", alert.subject, severity.as_str())?;
-    writeln!(text, "\nImpact: {}", alert.impact)?;
+    let Alert { state, deployment, since, at, worker, key, .. } = alert;
+    writeln!(text, "{}", alert.subject)?;
+    let what = if *state == State::Recovered { "Over" } else { "Impact" };
+    writeln!(text, "\n{what}: {}", alert.impact)?;
     writeln!(text, "\nNumbers")?;
     let lasted = span(at.since(*since).as_secs());
     let standing = match state {
-        State::Firing => format!("{}", time(*since)),
+        State::Firing => time(*since),
         State::Ongoing => format!("{}, for {lasted} so far", time(*since)),
         State::Recovered => format!("{}, over at {} after {lasted}", time(*since), time(*at)),
     };
-    let facts = [("since", standing), ("happened", times(*count))];
     let numbers = alert.numbers.iter().map(|number| (number.name, amount(number)));
-    for (name, value) in facts.into_iter().chain(numbers) {
+    for (name, value) in [("since", standing)].into_iter().chain(numbers) {
         writeln!(text, "  {:<26}{value}", name.replace('_', " "))?;
     }
     if !alert.causes.is_empty() {
@@ -38,6 +38,9 @@ fn write(text: &mut String, alert: &Alert) -> std::fmt::Result {
     steps(text, "Fix", &alert.fix)?;
     writeln!(text)?;
     if let Some(dashboard) = &alert.dashboard {
+        if !alert.look.is_empty() {
+            writeln!(text, "The commands need the deployment's settings in your shell: the runbook's first section.")?;
+        }
         writeln!(text, "Dashboard  {dashboard}")?;
     }
     if alert.kind != Kind::Test {
@@ -65,18 +68,19 @@ fn amount(number: &Number) -> String {
         Amount::Text(text) => text.clone(),
         Amount::Number(value) if number.unit == "USD" => format!("${value:.2}"),
         Amount::Number(value) if number.unit == "s" => span(whole(*value)),
+        Amount::Number(1.0) => format!("1 {}", number.unit.trim_end_matches('s')),
         Amount::Number(value) if value.fract() == 0.0 => format!("{} {}", thousands(whole(*value)), number.unit),
         Amount::Number(value) => format!("{value:.1} {}", number.unit),
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts and seconds, positive and below 2^53")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "counts and seconds, positive and below 2^53"
+)]
 fn whole(value: f64) -> u64 {
     value.max(0.0).round() as u64
-}
-
-fn times(count: u64) -> String {
-    if count == 1 { "once".to_owned() } else { format!("{} times", thousands(count)) }
 }
 
 fn thousands(number: u64) -> String {

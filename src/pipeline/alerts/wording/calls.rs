@@ -34,7 +34,7 @@ pub fn error_rate(lane: &Lane, error: &str, fault: Fault, latest: &RequestId, fa
     numbers.push(text("alert_threshold", facts.threshold()));
     let (impact, causes) = match fault {
         Fault::Bedrock => (
-            "these requests are tried again with growing delays, up to max_attempts times; then they end as FAILED. Nothing is lost, other models go on.",
+            "these requests are tried again with growing delays, up to max_attempts times; then they end as FAILED, and their producers are told. Other models go on.",
             vec![
                 "Bedrock has trouble or too little capacity for this model; it mostly passes by itself".to_owned(),
                 "a model that is being loaded, if the error is ModelNotReadyException".to_owned(),
@@ -70,7 +70,9 @@ pub fn error_rate(lane: &Lane, error: &str, fault: Fault, latest: &RequestId, fa
                 "if it goes on: hold the model back instead of using up attempts; it goes on by itself after an hour",
                 &format!("pause --lane {} --for 1h --reason 'Bedrock fails'", word(model.as_str())),
             ),
-            advice("see https://health.aws.amazon.com/health/status for the Region; with a case at AWS Support, name the model and the time"),
+            advice(
+                "see https://health.aws.amazon.com/health/status for the Region; with a case at AWS Support, name the model and the time",
+            ),
         ],
     };
     Content {
@@ -83,7 +85,9 @@ pub fn error_rate(lane: &Lane, error: &str, fault: Fault, latest: &RequestId, fa
             facts.step("whether other models fail too, and how much waits", "status"),
         ],
         fix: quiet,
-        over: format!("calls of {name} fail no more than now and then. Requests that ended as FAILED meanwhile stay so; their producers were told."),
+        over: format!(
+            "calls of {name} fail no more than now and then. Requests that ended as FAILED meanwhile stay so; their producers were told."
+        ),
     }
 }
 
@@ -121,7 +125,10 @@ pub fn lane_paused(lane: &Lane, account_wide: bool, until: Timestamp, facts: &Fa
     let name = short(&model);
     let mut numbers = vec![time("paused_until", until)];
     numbers.extend(where_it_is(lane));
-    numbers.push(text("exceeded", if account_wide { "tokens per day of the whole account" } else { "tokens per day of the model" }));
+    numbers.push(text(
+        "exceeded",
+        if account_wide { "tokens per day of the whole account" } else { "tokens per day of the model" },
+    ));
     let what = if account_wide {
         format!("all models in {} pause, the day's tokens are used up", region(lane))
     } else {
@@ -170,7 +177,11 @@ pub fn lane_paused(lane: &Lane, account_wide: bool, until: Timestamp, facts: &Fa
 pub fn access_denied(lane: &Lane, model: &ModelId, latest: &RequestId, facts: &Facts<'_>) -> Content {
     let name = short(model);
     let mut numbers = share(facts, "refused_calls");
-    numbers.extend([text("model", model.as_str()), text("region", region(lane)), text("latest_request", latest.as_str())]);
+    numbers.extend([
+        text("model", model.as_str()),
+        text("region", region(lane)),
+        text("latest_request", latest.as_str()),
+    ]);
     Content {
         what: format!("access denied to {name}"),
         impact: "Bedrock refuses the calls of this model. Its requests end as FAILED at once, and their producers are told. Other models go on.".to_owned(),

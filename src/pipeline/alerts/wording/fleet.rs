@@ -84,12 +84,11 @@ pub fn port(group: &str, what: &str, why: &str, passing: bool, facts: &Facts<'_>
             "the resource was deleted or renamed, or the settings name another one".to_owned(),
         ]
     };
-    let mut fix = vec![facts.step("what is read and written again once it works", "status")];
-    if passing {
-        fix.push(advice("see https://health.aws.amazon.com/health/status for the Region; otherwise wait"));
+    let fix = if passing {
+        "see https://health.aws.amazon.com/health/status for the Region; otherwise wait"
     } else {
-        fix.push(advice("give the role the action that is named, or correct the name in the settings and restart the workers; apply the deployment again to undo what was changed by hand"));
-    }
+        "give the role the action that is named, or correct the name in the settings and restart the workers; apply the deployment again to undo what was changed by hand"
+    };
     Content {
         what: format!("{group} fails"),
         impact: "work that needs this waits and is repeated at least once a minute until it works; nothing is lost, and the workers go on with what does not need it.".to_owned(),
@@ -104,7 +103,7 @@ pub fn port(group: &str, what: &str, why: &str, passing: bool, facts: &Facts<'_>
             step("whose credentials these are here", "aws sts get-caller-identity"),
             facts.step("whether the same works from here", "status"),
         ],
-        fix,
+        fix: vec![advice(fix)],
         over: format!("no failure to {group} for some minutes; what had waited was repeated."),
     }
 }

@@ -60,6 +60,8 @@ fn every_alert_says_what_where_and_what_to_do() {
         assert!(alert.runbook.ends_with(&format!("#{}", kind.as_str())));
         let json: serde_json::Value = serde_json::from_str(&alert.to_json()).unwrap();
         assert_eq!((&json["schema_version"], &json["kind"]), (&1.into(), &kind.as_str().into()));
-        assert!(json["numbers"].as_object().unwrap().values().all(|n| n.get("value").is_some() && n.get("unit").is_some()));
+        assert!(
+            json["numbers"].as_object().unwrap().values().all(|n| n.get("value").is_some() && n.get("unit").is_some())
+        );
     }
 }

@@ -8,7 +8,9 @@ pub fn dead_letters(queue: &str, messages: u64, facts: &Facts<'_>) -> Content {
     let is = if messages == 1 { "is a message" } else { "are messages" };
     Content {
         what: format!("{messages} message{} in the dead-letter queue", if messages == 1 { "" } else { "s" }),
-        impact: format!("there {is} that no worker could bring to an end. Their requests are FAILED, or are not smoother's; all others go on."),
+        impact: format!(
+            "there {is} that no worker could bring to an end. Their requests are FAILED, or are not smoother's; all others go on."
+        ),
         numbers: vec![number("messages", messages as f64, "messages"), text("queue", queue)],
         causes: vec![
             "a request that exhausts the worker's memory or crashes it, three times".to_owned(),
@@ -103,7 +105,9 @@ pub fn deadline_at_risk(condition: &Condition, facts: &Facts<'_>) -> Content {
             facts.step("or give it more time", &format!("deadline {} --in 2h", word(first.as_str()))),
             advice("for good: more quota, or a higher weight of the tenant"),
         ],
-        over: format!("no known request of tenant {tenant} for {name} is late any more: they ran, got more time, or have expired."),
+        over: format!(
+            "no known request of tenant {tenant} for {name} is late any more: they ran, got more time, or have expired."
+        ),
     }
 }
 
@@ -121,11 +125,7 @@ pub fn budget(condition: &Condition, facts: &Facts<'_>) -> Content {
             "requests of {whose} wait in line until {}, when it renews; what has a deadline before that ends as EXPIRED. Calls in flight end as usual.",
             moment(*until)
         ),
-        numbers: vec![
-            number("limit", *limit_usd, "USD"),
-            number("spent", *spent_usd, "USD"),
-            time("renews", *until),
-        ],
+        numbers: vec![number("limit", *limit_usd, "USD"), number("spent", *spent_usd, "USD"), time("renews", *until)],
         causes: vec![
             "more work than usual, or longer answers: see which tenant and model".to_owned(),
             "work that should have gone to a cheaper model".to_owned(),
@@ -168,9 +168,13 @@ pub fn model_switched(
     let (why, fix) = match reason {
         SwitchReason::Budget => (
             "a budget is nearly spent, and its policy is downgrade",
-            advice("to stop it: raise the budget (usd_per_day, usd_per_month), or set budget_policy to delay, and restart the workers"),
+            advice(
+                "to stop it: raise the budget (usd_per_day, usd_per_month), or set budget_policy to delay, and restart the workers",
+            ),
         ),
-        SwitchReason::Unavailable => ("the model asked for cannot be used", advice("it ends by itself when the model answers again")),
+        SwitchReason::Unavailable => {
+            ("the model asked for cannot be used", advice("it ends by itself when the model answers again"))
+        }
         SwitchReason::Operator => ("an operator said so", facts.step("who, when and why", "audit")),
     };
     let mut numbers = vec![
@@ -182,7 +186,9 @@ pub fn model_switched(
     numbers.extend(whose.1.map(|use_case| text("use_case", use_case)));
     Content {
         what: format!("{old} switched to {new}"),
-        impact: format!("{requests} that ask for {old} are answered by {new}. They succeed, at another price and quality; the result message and the report say which model it was."),
+        impact: format!(
+            "{requests} that ask for {old} are answered by {new}. They succeed, at another price and quality; the result message and the report say which model it was."
+        ),
         numbers,
         causes: vec![why.to_owned()],
         look: vec![facts.step("what was spent, and what waits for which model", "status")],
