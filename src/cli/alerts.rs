@@ -219,7 +219,13 @@ fn written(place: &Place, entries: &[&Entry], state: State) -> Vec<Alert> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+    use crate::pipeline::alerts::samples;
+    use crate::ports::alerts::{Kind, Step};
+
+    const RUNBOOK: &str = include_str!("../../docs/runbook.md");
 
     #[test]
     fn the_worst_is_explained_first_and_no_line_is_too_wide() {
@@ -233,12 +239,85 @@ mod tests {
         };
         let open = [alert(Severity::Critical, "access denied to nova"), alert(Severity::Warning, &"x".repeat(200))];
         let page = page(&open, now, " --local ./data");
-        assert!(
-            page.starts_with("critical  access denied to nova\n          for 2 m 05 s, 1,340 times · kind/k"),
-            "{page}"
-        );
+        assert!(page.starts_with("critical  access denied to nova\n          for 2 m 05 s, 1,340 times · kind/k"), "{page}");
         assert!(page.lines().take(4).all(|line| line.chars().count() <= WIDTH), "{page}");
         assert!(page.trim_end().ends_with(" --local ./data") && page.contains("smoother alerts show kind/"), "{page}");
         assert_eq!(super::page(&[], now, ""), "nothing is open");
+    }
+
+    /// A line as a shell splits it, of what is written here: words and single quotes.
+    fn words(line: &str) -> Vec<String> {
+        let mut words = vec![String::new()];
+        let mut quoted = false;
+        for c in line.chars() {
+            match c {
+                '\'' => quoted = !quoted,
+                ' ' if !quoted => words.push(String::new()),
+                c => words.last_mut().unwrap().push(c),
+            }
+        }
+        assert!(!quoted, "{line}");
+        words.retain(|word| !word.is_empty());
+        words
+    }
+
+    fn parses(line: &str) {
+        if let Err(error) = super::super::Cli::try_parse_from(words(line)) {
+            panic!("{line}\n{error}");
+        }
+    }
+
+    /// What smoother's name begins, in backticks or in blocks for a shell.
+    fn commands(page: &str) -> Vec<&str> {
+        let mut found = Vec::new();
+        let mut block: Option<bool> = None;
+        for line in page.lines() {
+            match (line.strip_prefix("```"), block) {
+                (Some(_), Some(_)) => block = None,
+                (Some(language), None) => block = Some(language == "sh"),
+                (None, Some(true)) => found.push(line),
+                (None, Some(false)) => {}
+                (None, None) => found.extend(line.split('`').skip(1).step_by(2).filter(|c| c.starts_with("smoother "))),
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn every_command_of_the_runbook_is_one() {
+        let commands = commands(RUNBOOK);
+        assert!(commands.len() > 50, "{commands:?}");
+        for command in commands {
+            // Names in capitals stand for something.
+            parses(&command.replace("KEY", "budget/acme/day").replace(" ID", " order-4711"));
+        }
+    }
+
+    #[test]
+    fn every_command_of_an_alert_is_one() {
+        let config = crate::config::Config::default();
+        for frame in [samples::frame(), Frame::new(&config, Some("/srv/my data".as_ref()), "w")] {
+            let mut commands = Vec::new();
+            for condition in samples::all() {
+                let alert = frame.alert(&samples::told(condition, 12), samples::NOW, &samples::SETTINGS);
+                commands.extend(alert.look.into_iter().chain(alert.fix).filter_map(|Step { run, .. }| run));
+            }
+            let (ours, others): (Vec<_>, Vec<_>) = commands.iter().partition(|run| run.starts_with("smoother "));
+            assert!(ours.len() > 30 && others.iter().all(|run| run.starts_with("aws ")), "{others:?}");
+            ours.into_iter().for_each(|run| parses(run));
+        }
+    }
+
+    #[test]
+    fn every_kind_has_its_section_in_the_runbook() {
+        for kind in Kind::ALL {
+            assert!(RUNBOOK.contains(&format!("\n### {}\n", kind.as_str())), "{kind:?} has no section");
+        }
+        // Links lead somewhere: an anchor is its heading in lower case, spaces as dashes.
+        let headings = RUNBOOK.lines().filter_map(|line| line.strip_prefix("### "));
+        let anchors: Vec<String> = headings.map(|heading| heading.to_lowercase().replace(' ', "-")).collect();
+        for link in RUNBOOK.split("](#").skip(1).filter_map(|rest| rest.split(')').next()) {
+            assert!(anchors.iter().any(|anchor| anchor == link), "#{link} leads nowhere");
+        }
     }
 }
