@@ -239,7 +239,10 @@ mod tests {
         };
         let open = [alert(Severity::Critical, "access denied to nova"), alert(Severity::Warning, &"x".repeat(200))];
         let page = page(&open, now, " --local ./data");
-        assert!(page.starts_with("critical  access denied to nova\n          for 2 m 05 s, 1,340 times · kind/k"), "{page}");
+        assert!(
+            page.starts_with("critical  access denied to nova\n          for 2 m 05 s, 1,340 times · kind/k"),
+            "{page}"
+        );
         assert!(page.lines().take(4).all(|line| line.chars().count() <= WIDTH), "{page}");
         assert!(page.trim_end().ends_with(" --local ./data") && page.contains("smoother alerts show kind/"), "{page}");
         assert_eq!(super::page(&[], now, ""), "nothing is open");

@@ -121,7 +121,8 @@ impl Alerter {
             left: Vec::new(),
         };
         (Self { inbox, wake, clock, settings }, async move {
-            tokio::join!(desk.serve(woken), delivery);
+            let (desk, _) = tokio::join!(desk.serve(woken), delivery);
+            desk.confirm().await;
         })
     }
 
@@ -195,7 +196,8 @@ struct Desk {
 }
 
 impl Desk {
-    async fn serve(mut self, mut woken: mpsc::Receiver<()>) {
+    /// Reports and tells until nobody is left to report anything.
+    async fn serve(mut self, mut woken: mpsc::Receiver<()>) -> Self {
         loop {
             self.step().await;
             let look = Instant::now() + if self.board.is_waiting() { LOOK } else { IDLE_LOOK };
@@ -216,7 +218,7 @@ impl Desk {
                         for outbox in &self.outboxes {
                             outbox.close();
                         }
-                        return;
+                        return self;
                     }
                 }
             }
@@ -258,6 +260,19 @@ impl Desk {
         self.alone.retain(|key| !keys.contains(key));
         self.alone.extend(keys);
         told
+    }
+
+    /// Notes what was delivered at the end, so that nobody tells it again.
+    async fn confirm(&self) {
+        let sent = lock(&self.inbox).take_sent();
+        for _ in 0..if sent.is_empty() { 0 } else { COLLISIONS } {
+            let Ok((version, mut board)) = within(read(&*self.registers)).await else { return };
+            sent.iter().for_each(|(key, at)| board.sent(key, *at));
+            let Ok(value) = serde_json::to_string(&board) else { return };
+            if !matches!(within(self.registers.write(REGISTER, version, value)).await, Ok(false)) {
+                return;
+            }
+        }
     }
 
     fn tell(&self, told: &Told) {

@@ -139,11 +139,7 @@ impl Board {
                         entry.calls(*calls, now, settings);
                     }
                 }
-                Report::Sent(key, at) => {
-                    if let Some(entry) = self.0.get_mut(key) {
-                        entry.sent |= entry.told.is_some_and(|(told, _)| told <= *at);
-                    }
-                }
+                Report::Sent(key, at) => self.sent(key, *at),
             }
         }
         for entry in self.0.values_mut() {
@@ -154,6 +150,13 @@ impl Board {
         self.0.retain(|_, entry| !entry.is_forgotten(now));
         self.fit(LARGEST);
         told
+    }
+
+    /// What was told then was delivered.
+    pub fn sent(&mut self, key: &str, at: Timestamp) {
+        if let Some(entry) = self.0.get_mut(key) {
+            entry.sent |= entry.told.is_some_and(|(told, _)| told <= at);
+        }
     }
 
     /// All that is open, the worst and then the oldest first.

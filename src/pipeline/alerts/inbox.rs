@@ -29,7 +29,7 @@ pub enum Urgency {
 pub struct Inbox {
     pending: BTreeMap<String, Vec<Report>>,
     calls: HashMap<Lane, u64>,
-    sent: Vec<Report>,
+    sent: Vec<(String, Timestamp)>,
     urgency: Option<Urgency>,
     /// What is open, as of the last look.
     open: HashMap<String, Condition>,
@@ -92,7 +92,7 @@ impl Inbox {
     /// Notes that an alert was delivered.
     pub fn sent(&mut self, key: &str, at: Timestamp) {
         if self.sent.len() < MOST {
-            self.sent.push(Report::Sent(key.to_owned(), at));
+            self.sent.push((key.to_owned(), at));
         }
     }
 
@@ -123,8 +123,13 @@ impl Inbox {
         }
         // Where nothing failed: for the share of what failed elsewhere.
         reports.extend(calls.into_iter().map(|(lane, calls)| Report::Calls(lane, calls)));
-        reports.append(&mut self.sent);
+        reports.extend(self.take_sent().into_iter().map(|(key, at)| Report::Sent(key, at)));
         reports
+    }
+
+    /// Takes what was delivered, by key and the time it was told.
+    pub fn take_sent(&mut self) -> Vec<(String, Timestamp)> {
+        std::mem::take(&mut self.sent)
     }
 
     /// Takes over what is open.

@@ -156,7 +156,7 @@ async fn a_worker_that_starts_knows_what_is_open() {
         seconds(1).await;
         assert_eq!(second.open(), [samples::of(Kind::Budget)]);
         second.tell(samples::of(Kind::Budget));
-        seconds(60).await;
+        seconds(600).await;
         second.recovered(&samples::of(Kind::Budget).key());
     };
     tokio::join!(acts, serve);
