@@ -267,7 +267,9 @@ impl Desk {
         let sent = lock(&self.inbox).take_sent();
         for _ in 0..if sent.is_empty() { 0 } else { COLLISIONS } {
             let Ok((version, mut board)) = within(read(&*self.registers)).await else { return };
-            sent.iter().for_each(|(key, at)| board.sent(key, *at));
+            for (key, at) in &sent {
+                board.sent(key, *at);
+            }
             let Ok(value) = serde_json::to_string(&board) else { return };
             if !matches!(within(self.registers.write(REGISTER, version, value)).await, Ok(false)) {
                 return;

@@ -120,7 +120,10 @@ def test_a_storm_denied_access_and_throttles_by_sns_and_webhook(aws, bedrock, wo
     assert f"smoother status {denied['numbers']['latest_request']['value']}" in denied["text"]
 
     open_now = json.loads(command("alerts", "--json").out())["alerts"]
-    assert [alert["kind"] for alert in open_now] == ["access-denied", "error-rate"], "the worst first"
+    assert [(alert["kind"], alert["severity"]) for alert in open_now] == [
+        ("error-rate", "critical"),
+        ("access-denied", "critical"),
+    ], "the worst first, then the oldest"
     assert denied["key"] in command("alerts").out() and "access denied" in command("status").out()
     assert "Fix" in command("alerts", "show", denied["key"]).out()
     command("alerts", "show", "nothing", code=1)

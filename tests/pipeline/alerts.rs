@@ -143,8 +143,8 @@ async fn a_lost_worker_is_told_once_and_one_that_left_is_not() {
         leaver.intake.cancel();
     };
     let dies = async {
-        let lived = tokio::time::timeout(seconds(30), lasting("victim").run(Stop::default())).await;
-        assert!(lived.is_err());
+        let life = tokio::time::timeout(seconds(30), lasting("victim").run(Stop::default())).await;
+        assert!(life.is_err());
         tokio::time::sleep(seconds(90)).await;
         assert_eq!(states(&told(&rig, "worker-lost")), ["firing"]);
         tokio::join!(lasting("victim-2").run(stop.clone()), async {

@@ -94,7 +94,6 @@ pub fn in_words(kind: Kind) -> [&'static str; 3] {
             "fewer than that for the evaluation periods and one more",
         ],
         Kind::DeadLetters => ["critical", "at once", "the queue is empty"],
-        Kind::Poison => ["warning", "at once", "no other one within `alert_cooldown`"],
         Kind::DeadlineAtRisk => ["warning", "at once", "no known request of that tenant and lane is late any more"],
         Kind::Budget => ["warning", "at once", "it has room again: it renewed, or was raised"],
         Kind::LanePaused => [
@@ -115,7 +114,7 @@ pub fn in_words(kind: Kind) -> [&'static str; 3] {
             "at once; what may pass by itself, after `alarm_threshold` failures in each of three consecutive periods",
             "no failure for some minutes: what failed is repeated at least once a minute",
         ],
-        Kind::ForeignMessage => ["warning", "at once", "no other one within `alert_cooldown`"],
+        Kind::Poison | Kind::ForeignMessage => ["warning", "at once", "no other one within `alert_cooldown`"],
         Kind::Test => ["info", "when you ask for it", "never"],
     }
 }

@@ -128,7 +128,7 @@ pub const SETTINGS: super::Settings =
     super::Settings { threshold: 5, periods: 1, cooldown: std::time::Duration::from_mins(15) };
 
 /// As it is first told, after `events` of it.
-pub fn told(condition: Condition, events: u64) -> super::board::Told {
+pub fn told(condition: &Condition, events: u64) -> super::board::Told {
     use super::board::{Board, Report, Sums};
     let sums = Sums { events, calls: events * 5 / 2, ended: events / 3 };
     let told = Board::default().apply(&[Report::Happened(condition.clone(), sums)], NOW, &SETTINGS).pop();
@@ -148,5 +148,5 @@ pub fn told(condition: Condition, events: u64) -> super::board::Told {
 /// The alert of a kind, as it is first told.
 pub fn alert(kind: Kind) -> crate::ports::Alert {
     let events = if matches!(kind, Kind::ErrorRate | Kind::Throttled) { 12 } else { 1 };
-    frame().alert(&told(of(kind), events), NOW, &SETTINGS)
+    frame().alert(&told(&of(kind), events), NOW, &SETTINGS)
 }

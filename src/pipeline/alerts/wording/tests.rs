@@ -11,7 +11,7 @@ fn texts(kind: Kind) -> String {
     let mut page = String::new();
     for condition in samples::all().into_iter().filter(|condition| condition.kind() == kind) {
         let events = if matches!(kind, Kind::ErrorRate | Kind::Throttled) { 12 } else { 1 };
-        let told = samples::told(condition, events);
+        let told = samples::told(&condition, events);
         let alert = samples::frame().alert(&told, samples::NOW, &samples::SETTINGS);
         writeln!(page, "Subject: {}\n\n{}", alert.subject, alert.text()).unwrap();
         page.push_str("----\n\n");
@@ -24,7 +24,7 @@ fn texts(kind: Kind) -> String {
 }
 
 fn over(kind: Kind) -> Alert {
-    let Told { entry, .. } = samples::told(samples::of(kind), 340);
+    let Told { entry, .. } = samples::told(&samples::of(kind), 340);
     let later = samples::NOW + std::time::Duration::from_mins(42);
     samples::frame().alert(&Told { state: State::Recovered, entry }, later, &samples::SETTINGS)
 }
@@ -49,7 +49,7 @@ fn the_texts_are_the_reviewed_ones() {
 #[test]
 fn every_alert_says_what_where_and_what_to_do() {
     for condition in samples::all() {
-        let alert = samples::frame().alert(&samples::told(condition, 12), samples::NOW, &samples::SETTINGS);
+        let alert = samples::frame().alert(&samples::told(&condition, 12), samples::NOW, &samples::SETTINGS);
         let Alert { kind, subject, look, fix, impact, .. } = &alert;
         assert!(subject.is_ascii() && subject.len() <= MAX_SUBJECT && !subject.ends_with("..."), "{subject}");
         assert!(subject.contains("Smoother us-east-1: "), "{subject}");
