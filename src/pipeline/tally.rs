@@ -322,39 +322,6 @@ mod tests {
 
     use super::*;
 
-    fn finished() -> ReportRow {
-        let at = Timestamp(1_000);
-        ReportRow {
-            day: at.day(),
-            finished_key: String::new(),
-            request_id: crate::request::RequestId::new("a").unwrap(),
-            status: Status::Succeeded,
-            tenant: "t".into(),
-            model_id: "m".into(),
-            use_case: None,
-            lane: "l".into(),
-            priority: 5,
-            priority_class: "normal".into(),
-            received_at: Timestamp(0),
-            queued_at: None,
-            started_at: Some(Timestamp(10)),
-            finished_at: at,
-            wait_ms: 10,
-            latency_ms: Some(990),
-            attempts: 1,
-            throttles: 0,
-            deadline: None,
-            deadline_met: None,
-            input_tokens: Some(1),
-            output_tokens: Some(1),
-            cache_read_tokens: None,
-            cache_write_tokens: None,
-            cost_usd: Some(0.1),
-            error_type: None,
-            metadata: crate::request::Metadata::default(),
-        }
-    }
-
     fn lane() -> LaneSnapshot {
         let lane = serde_json::json!({
             "lane": "l", "requests_per_minute": 1.0, "tokens_per_minute": 1.0, "share": 1.0, "factor": 1.0, "background": 0.1,
@@ -379,7 +346,7 @@ mod tests {
             (Status::Rejected, early, false),
         ] {
             let tally = Tally::default();
-            tally.finished(&ReportRow { status, deadline, ..finished() });
+            tally.finished(&ReportRow { status, deadline, ..ReportRow::example() });
             let counted = tally.take_data(Timestamp(0)).iter().any(|datum| datum.name == "MissedDeadlines");
             assert_eq!(counted, missed, "{status} {deadline:?}");
         }
@@ -418,8 +385,8 @@ mod tests {
         tally.called("l", Some(CallErrorClass::Server));
         let lane_of = Lane::new("1", "us-east-1", &crate::request::ModelId::new("m").unwrap());
         tally.settled(&lane_of, 1.0, Timestamp(0));
-        tally.finished(&finished());
-        tally.finished(&ReportRow { status: Status::Expired, ..finished() });
+        tally.finished(&ReportRow::example());
+        tally.finished(&ReportRow { status: Status::Expired, ..ReportRow::example() });
         tally.observe_worker();
         tally.observe_fleet(&Reading {
             backlog: Some(BTreeMap::new()),

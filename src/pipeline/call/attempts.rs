@@ -73,14 +73,14 @@ impl Caller {
             let current = claimed.insert(current);
             permit.mark_called();
             let started = Instant::now();
-            calls.started_at = Some(self.context.clock.now());
+            calls.start(self.context.clock.now());
             let outcome = self.call(current).await;
             let latency = Some(started.elapsed());
             self.context.tally.called(message.lane.as_str(), outcome.as_ref().err().map(|e| e.class));
             self.context.recorder.alerter().called(&message.lane, outcome.is_ok());
             let error = match outcome {
                 Ok(answer) => {
-                    self.settle(permit, message, Settlement::Answered(answer.usage));
+                    calls.quota_tokens += self.settle(permit, message, Settlement::Answered(answer.usage));
                     calls.attempts += 1;
                     let attempted = Attempted { row: &current.row, claim: &current.claim, calls, latency };
                     let ours = self.context.recorder.succeed(attempted, answer).await;
@@ -88,7 +88,8 @@ impl Caller {
                 }
                 Err(error) => error,
             };
-            self.settle(permit, message, Settlement::Failed { class: error.class, retry_after: error.retry_after });
+            let failed = Settlement::Failed { class: error.class, retry_after: error.retry_after };
+            calls.quota_tokens += self.settle(permit, message, failed);
             self.note_failure(&current.row, &error, &mut calls);
             match self.settings.policy.after(&error, current.row.attempts + calls.attempts) {
                 Next::Again(delay) => {
@@ -150,10 +151,11 @@ impl Caller {
         admitted.map_or_else(Admission::Paused, Admission::Admitted)
     }
 
-    /// Settles a call and counts what it used of its quota.
-    fn settle(&self, permit: Permit, message: &HoldMessage, settlement: Settlement) {
+    /// Settles a call, counts what it used of its quota, and answers that.
+    fn settle(&self, permit: Permit, message: &HoldMessage, settlement: Settlement) -> f64 {
         let tokens = permit.settle(settlement);
         self.context.tally.settled(&message.lane, tokens, self.context.clock.now());
+        tokens
     }
 
     async fn claim(&self, message: &HoldMessage, receives: u32) -> Claiming {
