@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 pub use alerts::{Alert, Alerts, Severity};
 pub use ledger::{Applied, Inserted, Ledger, Page, Transition, Work, WorkItem, WorkList};
-pub use metrics::{Datum, Metrics, Unit};
+pub use metrics::{Datum, Metrics, Undelivered, Unit};
 pub use model::{Answer, Call, CallError, Model};
 pub use payloads::{Payloads, PutKind};
 pub use queue::{Delivery, Depth, Outgoing, Queue};

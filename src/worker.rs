@@ -21,7 +21,7 @@ use crate::pipeline::pace::Gate;
 use crate::pipeline::plan::{self, Planner};
 use crate::pipeline::quotas::QuotaKeeper;
 use crate::pipeline::record::{self, Recorder};
-use crate::pipeline::reporter::Reporter;
+use crate::pipeline::reporter::{self, Observer, Reporter};
 use crate::pipeline::spend::{self, Spend};
 use crate::pipeline::tally::Tally;
 use crate::pipeline::usage::Used;
@@ -84,6 +84,8 @@ pub struct Worker {
     gate: Gate,
     tally: Arc<Tally>,
     health: Arc<Health>,
+    fleet: Arc<Fleet>,
+    gauges: Arc<plan::Gauges>,
 }
 
 impl Worker {
@@ -91,8 +93,10 @@ impl Worker {
     #[must_use]
     pub fn new(ports: Ports, model: Arc<dyn Model>, catalog: Arc<Catalog>, clock: Clock, settings: Settings) -> Self {
         let gate = Gate::in_fleet();
-        let (quotas, usage_feed, tally, health) = (None, None, Arc::default(), Arc::default());
-        Self { ports, model, catalog, quotas, clock, settings, usage_feed, gate, tally, health }
+        let plans = settings.roles.contains(&Role::Plan);
+        let fleet = Arc::new(Fleet::new(Arc::clone(&ports.registers), settings.worker.clone(), plans));
+        let (quotas, usage_feed, tally, health, gauges) = (None, None, Arc::default(), Arc::default(), Arc::default());
+        Self { ports, model, catalog, quotas, clock, settings, usage_feed, gate, tally, health, fleet, gauges }
     }
 
     /// With somewhere to look up the quotas that are not configured.
@@ -117,6 +121,18 @@ impl Worker {
     #[must_use]
     pub fn health(&self) -> Arc<Health> {
         Arc::clone(&self.health)
+    }
+
+    /// Its metrics; may be read while it runs.
+    #[must_use]
+    pub fn observer(&self) -> Observer {
+        Observer {
+            tally: Arc::clone(&self.tally),
+            gate: self.gate.clone(),
+            fleet: Arc::clone(&self.fleet),
+            gauges: Arc::clone(&self.gauges),
+            clock: self.clock.clone(),
+        }
     }
 
     /// Its lanes; may be read while it runs.
@@ -155,8 +171,7 @@ impl Worker {
         writers.spawn(serve_alerts);
         writers.spawn(serve_records);
 
-        let plans = self.settings.roles.contains(&Role::Plan);
-        let fleet = Arc::new(Fleet::new(Arc::clone(&self.ports.registers), self.settings.worker.clone(), plans));
+        let fleet = Arc::clone(&self.fleet);
         if self.usage_feed.is_some() {
             fleet.publish_used(Used::default());
         }
@@ -181,15 +196,7 @@ impl Worker {
         crew.background.spawn(pulse.run());
         let (saving, mishaps) = (spend.clone(), recorder.clone());
         crew.background.spawn(async move { saving.run(|error| mishaps.port_failed(error)).await });
-        let gauges = Arc::<plan::Gauges>::default();
-        let reporter = Reporter {
-            metrics: Arc::clone(&self.ports.metrics),
-            tally: Arc::clone(&self.tally),
-            gate: self.gate.clone(),
-            fleet: Arc::clone(&fleet),
-            gauges: Arc::clone(&gauges),
-            clock: self.clock.clone(),
-        };
+        let reporter = Reporter { metrics: Arc::clone(&self.ports.metrics), observer: self.observer() };
         crew.background.spawn(reporter.run());
         if self.settings.until_idle {
             crew.background.spawn(stop_when_idle(self.ports.clone(), stop.intake.clone(), recorder.clone()));
@@ -200,8 +207,8 @@ impl Worker {
         if self.settings.roles.contains(&Role::Ingest) {
             self.start_ingest(&mut crew, &recorder, &wake, &stop);
         }
-        if plans {
-            let context = self.plan_context(&recorder, &fleet, &gauges, &wake);
+        if self.settings.roles.contains(&Role::Plan) {
+            let context = self.plan_context(&recorder, &wake);
             self.start_planner(&mut crew, context, &stop);
         }
         if self.settings.roles.contains(&Role::Call) {
@@ -222,9 +229,7 @@ impl Worker {
         if let Err(error) = spend.flush_within(SPEND_PATIENCE).await {
             tracing::error!(%error, "what was spent last could not be saved; the budgets do not count it");
         }
-        if let Err(error) = self.ports.metrics.put(self.tally.take_data(self.clock.now())).await {
-            tracing::warn!(%error, "the last metrics could not be delivered");
-        }
+        reporter::deliver(&*self.ports.metrics, &self.tally, self.clock.now()).await;
     }
 
     fn member(&self) -> Member {
@@ -268,20 +273,14 @@ impl Worker {
         crew.background.spawn(async move { ingest.keep().await });
     }
 
-    fn plan_context(
-        &self,
-        recorder: &Recorder,
-        fleet: &Arc<Fleet>,
-        gauges: &Arc<plan::Gauges>,
-        wake: &Arc<Notify>,
-    ) -> plan::Context {
+    fn plan_context(&self, recorder: &Recorder, wake: &Arc<Notify>) -> plan::Context {
         plan::Context {
-            fleet: Arc::clone(fleet),
+            fleet: Arc::clone(&self.fleet),
             gate: self.gate.clone(),
             catalog: Arc::clone(&self.catalog),
             recorder: recorder.clone(),
             tally: Arc::clone(&self.tally),
-            gauges: Arc::clone(gauges),
+            gauges: Arc::clone(&self.gauges),
             clock: self.clock.clone(),
             wake: Arc::clone(wake),
         }

@@ -85,10 +85,10 @@ pub async fn run(args: Args) -> Done {
     let worker = Worker::new(place.ports.clone(), model, catalog, place.clock.clone(), settings)
         .with_quotas(quotas)
         .with_usage_feed(usage_feed);
-    let (tally, health) = (worker.tally(), worker.health());
+    let (tally, health, observer) = (worker.tally(), worker.health(), worker.observer());
     let answer_checks = async {
         match checks {
-            Some(listener) => health::server::serve(listener, health).await,
+            Some(listener) => health::server::serve(listener, health, Arc::new(move || observer.exposition())).await,
             None => std::future::pending().await,
         }
     };

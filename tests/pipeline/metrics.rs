@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use smoother::ports::{Datum, Metrics, PortResult, Ports};
+use smoother::ports::{Datum, Metrics, Ports, Undelivered};
 use smoother::shutdown::Stop;
 use tokio::task::JoinSet;
 
@@ -19,7 +19,7 @@ struct Delivered(Mutex<Vec<Vec<Datum>>>);
 
 #[async_trait]
 impl Metrics for Delivered {
-    async fn put(&self, data: Vec<Datum>) -> PortResult<()> {
+    async fn put(&self, data: Vec<Datum>) -> Result<(), Undelivered> {
         self.0.lock().unwrap().push(data);
         Ok(())
     }
