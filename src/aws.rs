@@ -71,10 +71,10 @@ pub struct Settings {
 impl Settings {
     /// Default of [`Settings::index_shards`].
     pub const INDEX_SHARDS: u32 = 4;
-    /// Default of [`Settings::retention_days`].
-    pub const RETENTION_DAYS: u32 = 30;
     /// Default of [`Settings::report_retention_days`].
     pub const REPORT_RETENTION_DAYS: u32 = 400;
+    /// Default of [`Settings::retention_days`].
+    pub const RETENTION_DAYS: u32 = 30;
 }
 
 /// The adapters with credentials, Region and endpoints from the environment, as the AWS tools read them. Makes no call.

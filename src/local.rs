@@ -54,12 +54,20 @@ pub struct Settings {
     pub results_visibility: Duration,
     /// Receives of a hold message after which it moves to the dead-letter queue.
     pub max_receives: u32,
+    /// Days that a row stays in the reporting table.
+    pub report_retention_days: u32,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         let minute = Duration::from_mins(1);
-        Self { hold_visibility: minute, input_visibility: minute, results_visibility: minute, max_receives: 3 }
+        Self {
+            hold_visibility: minute,
+            input_visibility: minute,
+            results_visibility: minute,
+            max_receives: 3,
+            report_retention_days: 400,
+        }
     }
 }
 
@@ -98,7 +106,7 @@ pub async fn open(dir: &Path, settings: Settings, clock: Clock) -> PortResult<Lo
         results: Arc::new(make(queue(RESULTS, settings.results_visibility, None), None).await?),
         ledger: Arc::new(ledger::LocalLedger { database: database.clone() }),
         payloads: Arc::new(payloads::LocalPayloads::new(dir.clone(), clock.clone())),
-        reports: Arc::new(reports::LocalReports { database: database.clone() }),
+        reports: Arc::new(reports::LocalReports::new(database.clone(), settings.report_retention_days)),
         registers: Arc::new(registers::LocalRegisters { database: database.clone() }),
         alerts: Arc::new(alerts::LocalAlerts { path: Arc::new(dir.join("alerts.jsonl")) }),
         metrics: Arc::new(metrics::LocalMetrics { database, clock }),

@@ -9,7 +9,7 @@ mod quotas;
 
 pub use self::catalog::{Catalog, ModelSpec};
 pub use self::estimate::{estimate, estimated_cost, expected_output};
-pub use self::prices::Prices;
+pub use self::prices::{AsOf, Factors, Prices};
 pub use self::profile::{bare_id, quota_id};
 pub use self::quota_names::{Limits, Listed, QuotaTable};
 pub use self::quotas::{ModelQuotas, QuotaChange, QuotaOrigin, QuotaSettings, Sourced};

@@ -12,7 +12,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::row::{Failure, Note, Outcome, Row, StoredResult, Usage, Verdict};
+pub use self::row::{Failure, Note, Outcome, QuotaUse, Row, StoredResult, Usage, Verdict};
 use crate::clock::Timestamp;
 
 macro_rules! text_type {
@@ -146,6 +146,13 @@ impl Lane {
         ModelId(self.0.splitn(3, ':').nth(2).unwrap_or_default().to_owned())
     }
 
+    /// The Region's part of the name; `None` of the lane of what is never called.
+    #[must_use]
+    pub fn region(&self) -> Option<&str> {
+        let mut parts = self.0.splitn(3, ':');
+        parts.nth(1).filter(|_| parts.next().is_some())
+    }
+
     /// The lane of another model in the same account and Region.
     #[must_use]
     pub fn with_model(&self, model: &ModelId) -> Self {
@@ -244,13 +251,31 @@ impl Default for Priority {
 pub type Metadata = BTreeMap<String, String>;
 
 /// Which Bedrock operation a body is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Operation {
     /// A Converse request body.
+    #[default]
     Converse,
     /// A native InvokeModel body.
     Invoke,
+}
+
+impl Operation {
+    /// As tables and messages spell it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Converse => "converse",
+            Self::Invoke => "invoke",
+        }
+    }
+
+    /// The inverse of [`Operation::as_str`].
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Converse, Self::Invoke].into_iter().find(|operation| operation.as_str() == text)
+    }
 }
 
 /// Where a payload lies, as its store understands it; opaque to everybody else.
@@ -275,6 +300,12 @@ pub struct Request {
     /// The use case it was asked by, when it named none but that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub use_case: Option<String>,
+    /// The batch that its producer put it in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch_id: Option<String>,
+    /// The W3C `traceparent` under which it is traced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
     /// The quota it draws on.
     pub lane: Lane,
     /// Whom it belongs to.

@@ -143,13 +143,11 @@ impl Bedrock {
             .await;
         let Err(error) = sent else {
             let response = seen.take().ok_or_else(unseen)?;
-            let usage = usage::of_converse(&response.body);
-            return Ok(Answer { body: response.body, usage });
+            return Ok(usage::answer_of_converse(response.body));
         };
         // Answered, only not as the SDK's types expect: the caller understands the JSON better than they do.
         if let Some(body) = failure::unread_success(&error) {
-            let usage = usage::of_converse(&body);
-            return Ok(Answer { body, usage });
+            return Ok(usage::answer_of_converse(body));
         }
         Err(failure::call_error(&error))
     }
@@ -170,7 +168,7 @@ impl Bedrock {
             Ok(_) => {
                 let response = seen.take().ok_or_else(unseen)?;
                 let usage = usage::of_invoke(&response.counts, &response.body);
-                Ok(Answer { body: response.body, usage })
+                Ok(Answer { body: response.body, usage, service_tier: response.service_tier })
             }
             Err(error) => Err(failure::call_error(&error)),
         }
@@ -202,6 +200,7 @@ pub(super) fn account_and_region(lane: &Lane) -> Option<(&str, &str)> {
 struct Response {
     body: Bytes,
     counts: usage::Counts,
+    service_tier: Option<String>,
 }
 
 /// Remembers the response of one call as it came.
@@ -230,8 +229,9 @@ impl Intercept for Seen {
             && let Some(body) = response.body().bytes()
         {
             let counts = usage::Counts::of_headers(|name| response.headers().get(name));
+            let service_tier = response.headers().get("x-amzn-bedrock-service-tier").and_then(usage::tier_name);
             *self.0.lock().unwrap_or_else(PoisonError::into_inner) =
-                Some(Response { body: Bytes::copy_from_slice(body), counts });
+                Some(Response { body: Bytes::copy_from_slice(body), counts, service_tier });
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use serde_json::{Map, Number, Value};
 
 use super::errors::port_error;
 use super::schema::reporting as schema;
+use crate::ports::reports::Slice;
 use crate::ports::{PortError, PortResult, ReportRow, Reports};
 
 type Item = HashMap<String, AttributeValue>;
@@ -188,8 +189,9 @@ impl Reports for DynamoReports {
         keys.iter().map(|key| results.get(key).cloned().unwrap_or_else(lost)).collect()
     }
 
-    async fn page(&self, day: &str, after: Option<&str>, limit: usize) -> PortResult<Vec<ReportRow>> {
-        let what = format!("dynamodb read reports of {day} from {}", self.table);
+    async fn page(&self, slice: Slice<'_>, limit: usize) -> PortResult<Vec<ReportRow>> {
+        let what = format!("dynamodb read reports of {} from {}", slice.day, self.table);
+        let (condition, bounds) = key_condition(slice);
         let mut rows = Vec::new();
         let mut start: Option<Item> = None;
         while rows.len() < limit {
@@ -197,20 +199,24 @@ impl Reports for DynamoReports {
                 .client
                 .query()
                 .table_name(&self.table)
+                .key_condition_expression(condition)
                 .expression_attribute_names("#day", schema::KEY)
-                .expression_attribute_values(":day", AttributeValue::S(day.to_owned()))
+                .expression_attribute_values(":day", AttributeValue::S(slice.day.to_owned()))
                 .limit(i32::try_from(limit - rows.len()).unwrap_or(i32::MAX))
                 .set_exclusive_start_key(start.take());
-            query = match after.filter(|after| !after.is_empty()) {
-                Some(after) => query
-                    .key_condition_expression("#day = :day AND #key > :after")
-                    .expression_attribute_names("#key", schema::SORT)
-                    .expression_attribute_values(":after", AttributeValue::S(after.to_owned())),
-                None => query.key_condition_expression("#day = :day"),
-            };
+            if !bounds.is_empty() {
+                query = query.expression_attribute_names("#key", schema::SORT);
+            }
+            for (name, key) in &bounds {
+                query = query.expression_attribute_values(*name, AttributeValue::S((*key).to_owned()));
+            }
             let answer = query.send().await.map_err(|e| port_error(&what, &e))?;
             for item in answer.items.unwrap_or_default() {
-                rows.push(from_item(item).map_err(|e| PortError::permanent(&what, e))?);
+                let row = from_item(item).map_err(|e| PortError::permanent(&what, e))?;
+                // `BETWEEN` takes in its bounds.
+                if slice.after != Some(&row.finished_key) && slice.before != Some(&row.finished_key) {
+                    rows.push(row);
+                }
             }
             match answer.last_evaluated_key {
                 Some(last) => start = Some(last),
@@ -221,44 +227,39 @@ impl Reports for DynamoReports {
     }
 }
 
+/// The condition of a slice, and the keys that it names.
+fn key_condition(slice: Slice<'_>) -> (&'static str, Vec<(&'static str, &str)>) {
+    match (slice.after.filter(|key| !key.is_empty()), slice.before) {
+        (None, None) => ("#day = :day", vec![]),
+        (Some(after), None) => ("#day = :day AND #key > :after", vec![(":after", after)]),
+        (None, Some(before)) => ("#day = :day AND #key < :before", vec![(":before", before)]),
+        (Some(after), Some(before)) => {
+            // DynamoDB refuses bounds in the wrong order.
+            let before = before.max(after);
+            ("#day = :day AND #key BETWEEN :after AND :before", vec![(":after", after), (":before", before)])
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::aws::clients::{Clients, emulator_config};
     use crate::aws::test_server::{Asked, Server, json};
     use crate::clock::Timestamp;
-    use crate::request::{RequestId, Status};
+    use crate::request::RequestId;
 
     fn row(id: &str) -> ReportRow {
         let finished_at = Timestamp(1_795_252_123_456);
         ReportRow {
-            day: finished_at.day(),
             finished_key: format!("{finished_at}#{id}"),
             request_id: RequestId::new(id).unwrap(),
-            status: Status::Succeeded,
-            tenant: "default".to_owned(),
-            model_id: "m".to_owned(),
-            use_case: None,
-            lane: "default:us-east-1:m".to_owned(),
-            priority: 5,
-            priority_class: "normal".to_owned(),
-            received_at: Timestamp(1_795_252_120_000),
-            queued_at: None,
-            started_at: Some(Timestamp(1_795_252_121_000)),
             finished_at,
-            wait_ms: 1000,
             latency_ms: Some(u64::MAX),
-            attempts: 1,
-            throttles: 0,
-            deadline: None,
             deadline_met: Some(true),
-            input_tokens: Some(3),
-            output_tokens: None,
-            cache_read_tokens: None,
-            cache_write_tokens: None,
             cost_usd: Some(0.000_000_123),
-            error_type: None,
             metadata: std::collections::BTreeMap::from([("a".to_owned(), String::new())]),
+            ..ReportRow::example()
         }
     }
 

@@ -137,7 +137,7 @@ impl PlaceArgs {
             alarm_topic_arn: Some(resources.alarm_topic_arn),
             index_shards: config.index_shards,
             retention_days: config.retention_days,
-            report_retention_days: aws::Settings::REPORT_RETENTION_DAYS,
+            report_retention_days: config.report_retention_days,
             metrics_namespace: config.metrics_namespace.clone(),
         };
         let ports = aws::connect(&settings, clock.clone()).await?;
@@ -150,6 +150,7 @@ pub async fn open_local(dir: PathBuf, config: Config, clock: Clock) -> Result<Pl
     let settings = local::Settings {
         hold_visibility: config.hold_visibility,
         input_visibility: config.input_visibility,
+        report_retention_days: config.report_retention_days,
         ..local::Settings::default()
     };
     let local::Local { ports, dir } = local::open(&dir, settings, clock.clone()).await?;

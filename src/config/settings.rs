@@ -171,6 +171,8 @@ settings! {
         index_shards: u32 = Kind::Whole(1, 256) => "4";
         /// How many days finished requests and their bodies are kept.
         retention_days: u32 = Kind::Whole(1, 3650) => "30";
+        /// How many days the reporting table keeps a row. Exports keep theirs.
+        report_retention_days: u32 = Kind::Whole(1, 3650) => "400";
         /// The name of this worker in leases, heartbeats and logs. Random when not set.
         worker_id: Option<String> = Kind::Text(Form::Name);
     }
@@ -207,6 +209,10 @@ settings! {
         cache_read_usd_per_mtok: Option<f64> = Kind::Number(0.0, f64::MAX);
         /// Dollars per million tokens written to the prompt cache.
         cache_write_usd_per_mtok: Option<f64> = Kind::Number(0.0, f64::MAX);
+        /// What the service tier `flex` costs, as a multiple of the standard prices.
+        flex_price_factor: Option<f64> = Kind::Number(0.0, 100.0);
+        /// What the service tier `priority` costs, as a multiple of the standard prices.
+        priority_price_factor: Option<f64> = Kind::Number(0.0, 100.0);
         /// The cheaper model that stands in under the budget policy `downgrade`: cheaper by input and output, and both prices known.
         /// Only Converse requests are sent there; a native body fits no other model.
         downgrade_to: Option<String> = Kind::Text(Form::Model);

@@ -195,7 +195,10 @@ fn patch(row: &mut Row, set: Patch) {
     row.throttles = row.throttles.saturating_add(set.add_throttles);
     row.ticket = set.ticket.or(row.ticket.take());
     row.queued_at = set.queued_at.or(row.queued_at);
+    row.first_queued_at = row.first_queued_at.or(set.queued_at);
+    row.claimed_at = set.claimed_at.or(row.claimed_at);
     row.started_at = set.started_at.or(row.started_at);
+    row.first_started_at = row.first_started_at.or(set.first_started_at);
     row.not_before = set.not_before.or(row.not_before);
     row.notes.extend(set.note);
     if let Some(request) = set.request {

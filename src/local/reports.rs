@@ -1,33 +1,104 @@
 //! The reporting table in SQLite, for analysts: `sqlite3 smoother.db 'SELECT … FROM reports'`.
 
+use std::fmt::Write as _;
+use std::sync::LazyLock;
+use std::sync::Mutex;
+use std::time::Duration;
+
 use async_trait::async_trait;
-use rusqlite::{Connection, named_params, params};
+use rusqlite::types::{ToSql, ToSqlOutput, Value, ValueRef};
+use rusqlite::{Connection, params, params_from_iter};
+use tokio::time::Instant;
 
 use super::database::{Database, Fault};
 use super::schema::{integer, natural};
 use crate::clock::Timestamp;
+use crate::ports::reports::{Cell, Column, Kind, Slice};
 use crate::ports::{PortResult, ReportRow, Reports};
-use crate::request::{RequestId, Status};
+
+/// How often rows that are too old are removed, and how many at a time: in small bites, since nobody may wait for it.
+const TIDY_EVERY: Duration = Duration::from_secs(10);
+const TIDY_ROWS: i64 = 2_000;
+/// Sorts behind every key: those are ASCII.
+const BEHIND_ALL: &str = "\u{10ffff}";
+
+static NAMES: LazyLock<String> = LazyLock::new(|| {
+    ReportRow::COLUMNS.iter().map(|column| format!("{:?}", column.name)).collect::<Vec<_>>().join(", ")
+});
+static PUT: LazyLock<String> = LazyLock::new(|| {
+    let mut places = String::new();
+    for at in 1..=ReportRow::COLUMNS.len() {
+        // Writing to a String does not fail.
+        _ = write!(places, "{}?{at}", if at == 1 { "" } else { ", " });
+    }
+    format!("INSERT OR REPLACE INTO reports ({}) VALUES ({places})", *NAMES)
+});
+static PAGE: LazyLock<String> = LazyLock::new(|| {
+    let names = &*NAMES;
+    format!(
+        "SELECT {names} FROM reports WHERE day = ? AND finished_key > ? AND finished_key < ? ORDER BY finished_key LIMIT ?"
+    )
+});
 
 /// The reports table.
 pub(super) struct LocalReports {
-    pub database: Database,
+    database: Database,
+    retention: Duration,
+    tidied: Mutex<Option<Instant>>,
+}
+
+impl LocalReports {
+    pub(super) fn new(database: Database, retention_days: u32) -> Self {
+        let retention = Duration::from_hours(24 * u64::from(retention_days));
+        Self { database, retention, tidied: Mutex::default() }
+    }
+
+    fn is_time_to_tidy(&self) -> bool {
+        let mut tidied = self.tidied.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let due = tidied.is_none_or(|at| at.elapsed() >= TIDY_EVERY);
+        if due {
+            *tidied = Some(Instant::now());
+        }
+        due
+    }
+
+    /// Removes rows whose time was over when the newest of `rows` ended.
+    async fn tidy(&self, rows: &[Timestamp]) {
+        let Some(newest) = rows.iter().max() else { return };
+        let first_kept = (*newest - self.retention).day();
+        let removed = self
+            .database
+            .write("local reports: remove old rows", move |connection| {
+                let statement = "DELETE FROM reports WHERE (day, finished_key) IN
+                    (SELECT day, finished_key FROM reports WHERE day < ? ORDER BY day, finished_key LIMIT ?)";
+                Ok(connection.prepare_cached(statement)?.execute(params![first_kept, TIDY_ROWS])?)
+            })
+            .await;
+        if let Err(error) = removed {
+            tracing::warn!(%error, "old report rows are still there; they are removed later");
+        }
+    }
 }
 
 #[async_trait]
 impl Reports for LocalReports {
     async fn put(&self, rows: Vec<ReportRow>) -> Vec<PortResult<()>> {
-        self.database.write_each("local reports: put", rows, |connection, row| put(connection, &row)).await
+        let ends: Vec<Timestamp> = rows.iter().map(|row| row.finished_at).collect();
+        let results =
+            self.database.write_each("local reports: put", rows, |connection, row| put(connection, &row)).await;
+        if self.is_time_to_tidy() {
+            self.tidy(&ends).await;
+        }
+        results
     }
 
-    async fn page(&self, day: &str, after: Option<&str>, limit: usize) -> PortResult<Vec<ReportRow>> {
-        let (day, after) = (day.to_owned(), after.unwrap_or_default().to_owned());
+    async fn page(&self, slice: Slice<'_>, limit: usize) -> PortResult<Vec<ReportRow>> {
+        let (day, after) = (slice.day.to_owned(), slice.after.unwrap_or_default().to_owned());
+        let before = slice.before.unwrap_or(BEHIND_ALL).to_owned();
         self.database
             .read(&format!("local reports: page of {day}"), move |connection| {
-                let mut statement = connection.prepare_cached(
-                    "SELECT * FROM reports WHERE day = ? AND finished_key > ? ORDER BY finished_key LIMIT ?",
-                )?;
-                let mut rows = statement.query(params![day, after, integer(limit as u64)])?;
+                let mut statement = connection.prepare_cached(&PAGE)?;
+                let mut rows = statement.query(params![day, after, before, integer(limit as u64)])?;
                 let mut page = Vec::new();
                 while let Some(row) = rows.next()? {
                     page.push(read(row)?);
@@ -39,86 +110,43 @@ impl Reports for LocalReports {
 }
 
 fn put(connection: &Connection, row: &ReportRow) -> Result<(), Fault> {
-    connection
-        .prepare_cached(
-            "INSERT OR REPLACE INTO reports (day, finished_key, request_id, status, tenant, model_id, use_case, lane,
-                 priority, priority_class, received_at, queued_at, started_at, finished_at, wait_ms, latency_ms, attempts,
-                 throttles, deadline, deadline_met, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens,
-                 cost_usd, error_type, metadata)
-             VALUES (:day, :finished_key, :request_id, :status, :tenant, :model_id, :use_case, :lane, :priority,
-                 :priority_class, :received_at, :queued_at, :started_at, :finished_at, :wait_ms, :latency_ms, :attempts,
-                 :throttles, :deadline, :deadline_met, :input_tokens, :output_tokens, :cache_read_tokens,
-                 :cache_write_tokens, :cost_usd, :error_type, :metadata)",
-        )?
-        .execute(named_params! {
-            ":day": row.day,
-            ":finished_key": row.finished_key,
-            ":request_id": row.request_id.as_str(),
-            ":status": row.status.as_str(),
-            ":tenant": row.tenant,
-            ":model_id": row.model_id,
-            ":use_case": row.use_case,
-            ":lane": row.lane,
-            ":priority": row.priority,
-            ":priority_class": row.priority_class,
-            ":received_at": row.received_at.to_string(),
-            ":queued_at": row.queued_at.map(|at| at.to_string()),
-            ":started_at": row.started_at.map(|at| at.to_string()),
-            ":finished_at": row.finished_at.to_string(),
-            ":wait_ms": integer(row.wait_ms),
-            ":latency_ms": row.latency_ms.map(integer),
-            ":attempts": row.attempts,
-            ":throttles": row.throttles,
-            ":deadline": row.deadline.map(|at| at.to_string()),
-            ":deadline_met": row.deadline_met,
-            ":input_tokens": row.input_tokens.map(integer),
-            ":output_tokens": row.output_tokens.map(integer),
-            ":cache_read_tokens": row.cache_read_tokens.map(integer),
-            ":cache_write_tokens": row.cache_write_tokens.map(integer),
-            ":cost_usd": row.cost_usd,
-            ":error_type": row.error_type,
-            ":metadata": serde_json::to_string(&row.metadata).map_err(Fault::permanent)?,
-        })?;
+    connection.prepare_cached(&PUT)?.execute(params_from_iter(row.cells()))?;
     Ok(())
 }
 
-fn read(row: &rusqlite::Row<'_>) -> Result<ReportRow, Fault> {
-    let time = |column: &str| at(&row.get::<_, String>(column)?, column);
-    let optional_time = |column: &str| row.get::<_, Option<String>>(column)?.map(|text| at(&text, column)).transpose();
-    let optional_natural = |column: &str| Ok::<_, Fault>(row.get::<_, Option<i64>>(column)?.map(natural));
-    Ok(ReportRow {
-        day: row.get("day")?,
-        finished_key: row.get("finished_key")?,
-        request_id: RequestId::new(row.get::<_, String>("request_id")?)
-            .map_err(|_| Fault::unreadable("reports.request_id"))?,
-        status: Status::parse(&row.get::<_, String>("status")?).ok_or_else(|| Fault::unreadable("reports.status"))?,
-        tenant: row.get("tenant")?,
-        model_id: row.get("model_id")?,
-        use_case: row.get("use_case")?,
-        lane: row.get("lane")?,
-        priority: row.get("priority")?,
-        priority_class: row.get("priority_class")?,
-        received_at: time("received_at")?,
-        queued_at: optional_time("queued_at")?,
-        started_at: optional_time("started_at")?,
-        finished_at: time("finished_at")?,
-        wait_ms: natural(row.get("wait_ms")?),
-        latency_ms: optional_natural("latency_ms")?,
-        attempts: row.get("attempts")?,
-        throttles: row.get("throttles")?,
-        deadline: optional_time("deadline")?,
-        deadline_met: row.get("deadline_met")?,
-        input_tokens: optional_natural("input_tokens")?,
-        output_tokens: optional_natural("output_tokens")?,
-        cache_read_tokens: optional_natural("cache_read_tokens")?,
-        cache_write_tokens: optional_natural("cache_write_tokens")?,
-        cost_usd: row.get("cost_usd")?,
-        error_type: row.get("error_type")?,
-        metadata: serde_json::from_str(&row.get::<_, String>("metadata")?)
-            .map_err(|_| Fault::unreadable("reports.metadata"))?,
-    })
+impl ToSql for Cell<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(match self {
+            Cell::Null => ToSqlOutput::Owned(Value::Null),
+            Cell::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
+            Cell::Time(at) => at.to_string().into(),
+            Cell::Whole(number) => integer(*number).into(),
+            Cell::Real(number) => (*number).into(),
+            Cell::Flag(yes) => (*yes).into(),
+            Cell::Pairs(pairs) => serde_json::to_string(pairs)
+                .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?
+                .into(),
+        })
+    }
 }
 
-fn at(text: &str, column: &str) -> Result<Timestamp, Fault> {
-    Timestamp::parse(text).map_err(|_| Fault::unreadable(&format!("reports.{column}")))
+fn read(row: &rusqlite::Row<'_>) -> Result<ReportRow, Fault> {
+    let unreadable = |column: &'static Column| Fault::unreadable(&format!("reports.{}", column.name));
+    let cell = |at: usize, column: &'static Column| {
+        let value = row.get_ref(at)?;
+        let text = || value.as_str().map_err(|_| unreadable(column));
+        Ok(match (column.kind, value) {
+            (_, ValueRef::Null) => Cell::Null,
+            (Kind::Text, _) => Cell::Text(text()?.into()),
+            (Kind::Time, _) => Cell::Time(Timestamp::parse(text()?).map_err(|_| unreadable(column))?),
+            (Kind::Whole, ValueRef::Integer(number)) => Cell::Whole(natural(number)),
+            (Kind::Real, ValueRef::Real(number)) => Cell::Real(number),
+            (Kind::Flag, ValueRef::Integer(number)) => Cell::Flag(number != 0),
+            (Kind::Pairs, _) => {
+                Cell::Pairs(std::borrow::Cow::Owned(serde_json::from_str(text()?).map_err(|_| unreadable(column))?))
+            }
+            _ => return Err(unreadable(column)),
+        })
+    };
+    ReportRow::from_cells(cell, unreadable)
 }

@@ -14,7 +14,12 @@ const APPLICATION_ID: i32 = 0x736d_7468;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Upgrades in order: the n-th brings a file of version n to n + 1. Released ones are never edited.
-const UPGRADES: [&str; 3] = [include_str!("schema/1.sql"), include_str!("schema/2.sql"), include_str!("schema/3.sql")];
+const UPGRADES: [&str; 4] = [
+    include_str!("schema/1.sql"),
+    include_str!("schema/2.sql"),
+    include_str!("schema/3.sql"),
+    include_str!("schema/4.sql"),
+];
 
 /// The version that this program reads and writes.
 pub(super) const VERSION: usize = UPGRADES.len();
@@ -130,6 +135,35 @@ mod tests {
         assert_eq!(counts(), [(0, 1), (5, 2)]);
         upgraded.execute("DELETE FROM requests WHERE request_id = 'a'", []).unwrap();
         assert_eq!(counts(), [(0, 1), (5, 1)]);
+    }
+
+    #[test]
+    fn the_reports_of_an_older_file_are_kept() {
+        let dir = directory();
+        let path = dir.path().join("smoother.db");
+        let older = Connection::open(&path).unwrap();
+        UPGRADES[..3].iter().for_each(|upgrade| older.execute_batch(upgrade).unwrap());
+        older.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+        older.pragma_update(None, "user_version", 3).unwrap();
+        let request = r#"{"operation": "invoke", "downgraded_from": "dear"}"#;
+        let row = "INSERT INTO requests (request_id, status, lane, rank, input_tokens, max_output_tokens, attempts,
+                       throttles, claims, updated_at, request, notes, priority, worker, outcome)
+                   VALUES ('a', 'SUCCEEDED', 'l', '1', 1, 1, 1, 0, 0, 0, ?1, '[]', 5, 'w', '{\"result\": {\"bytes\": 9}}')";
+        older.execute(row, [request]).unwrap();
+        for id in ["a", "gone"] {
+            let report = "INSERT INTO reports (day, finished_key, request_id, status, tenant, model_id, lane, priority,
+                       priority_class, received_at, queued_at, started_at, finished_at, wait_ms, attempts, throttles, metadata)
+                   VALUES ('2026-11-21', ?1, ?1, 'SUCCEEDED', 't', 'cheap', 'l', 5, 'normal', '2026-11-21T09:00:00.000Z',
+                       '2026-11-21T09:00:01.500Z', '2026-11-21T09:00:02.000Z', '2026-11-21T09:00:03.250Z', 2000, 1, 0, '{}')";
+            older.execute(report, [id]).unwrap();
+        }
+        drop(older);
+        let upgraded = connect(&path).unwrap();
+        let columns =
+            "request_id, asked_model_id, switch, operation, backlog_ms, hold_ms, total_ms, worker, result_bytes";
+        let mut all = upgraded.prepare(&format!("SELECT concat_ws(' ', {columns}) FROM reports ORDER BY 1")).unwrap();
+        let rows: Vec<String> = all.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        assert_eq!(rows, ["a dear downgrade invoke 1500 500 3250 w 9", "gone cheap converse 1500 500 3250"]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
-use super::prices::Prices;
+use super::prices::{AsOf, Factors, Prices};
 use super::profile::{bare_id, claude, is_geographic, quota_id};
 use super::quota_names::Listed;
 use super::quotas::{Live, ModelQuotas, QuotaChange, QuotaOrigin, QuotaSettings};
@@ -13,6 +13,8 @@ use crate::ports::QuotaRow;
 use crate::request::message::Target;
 use crate::request::{Estimate, Failure, ModelId, Operation, Request};
 
+/// From when the prices of the table are.
+pub const PRICES_AS_OF: &str = "2026-11-21";
 /// The output limit taken for models that tell none.
 const USUAL_MAX_OUTPUT: u64 = 8192;
 /// What geographic profiles of Claude 4.5 and later cost on top.
@@ -63,11 +65,19 @@ fn rows(csv: &'static str) -> BTreeMap<&'static str, Entry> {
             let row: BTreeMap<&str, &str> = columns.iter().copied().zip(line.split(',')).collect();
             let text = |column: &str| row.get(column).copied().unwrap_or_default();
             let number = |column: &str| text(column).parse::<f64>().ok();
+            let factors = |of_input, of_output, input: f64, output: f64| {
+                let (tier_input, tier_output) = number(of_input).zip(number(of_output))?;
+                (input > 0.0 && output > 0.0)
+                    .then(|| Factors { input: tier_input / input, output: tier_output / output })
+            };
             let prices = number("usd_in_per_mtok").zip(number("usd_out_per_mtok")).map(|(input, output)| Prices {
                 input,
                 output,
                 cache_read: number("usd_cache_read_per_mtok"),
                 cache_write: number("usd_cache_write_5m_per_mtok"),
+                flex: factors("usd_in_flex", "usd_out_flex", input, output),
+                priority: factors("usd_in_priority", "usd_out_priority", input, output),
+                as_of: AsOf::Catalog(PRICES_AS_OF),
             });
             let embeds = text("mode") != "chat";
             (text("model_id"), Entry { embeds, prices, max_output_tokens: text("max_output_tokens").parse().ok() })

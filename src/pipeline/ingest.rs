@@ -25,7 +25,7 @@ use crate::ports::{Delivery, Inserted, Ledger, Payloads, PortError, PortResult, 
 use crate::request::message::{self, Fault, Invalid, Limits, Submission, Target};
 use crate::request::{
     Estimate, Failure, Lane, Metadata, ModelId, Operation, Outcome, PayloadRef, Priority, Request, RequestId, Row,
-    Status, StoredResult, Tenant, pointer,
+    Status, Tenant, pointer,
 };
 use crate::retry;
 
@@ -95,6 +95,7 @@ struct Refusal {
     request_id: Option<RequestId>,
     model_id: Option<ModelId>,
     tenant: Tenant,
+    batch_id: Option<String>,
     metadata: Metadata,
     priority: Priority,
     deadline: Option<Timestamp>,
@@ -107,6 +108,7 @@ impl From<Invalid> for Refusal {
             request_id: invalid.request_id,
             model_id: invalid.model_id,
             tenant: invalid.tenant.unwrap_or_default(),
+            batch_id: invalid.batch_id,
             metadata: invalid.metadata,
             priority: invalid.priority.unwrap_or_default(),
             deadline: invalid.deadline,
@@ -131,6 +133,7 @@ impl Refusal {
                 Target::UseCase(_) => None,
             },
             tenant: submission.tenant.clone(),
+            batch_id: submission.batch_id.clone(),
             metadata: submission.metadata.clone(),
             priority: submission.priority,
             deadline: submission.deadline,
@@ -153,6 +156,7 @@ impl Refusal {
             request_id: None,
             model_id: Some(request.model_id.clone()),
             tenant: request.tenant.clone(),
+            batch_id: request.batch_id.clone(),
             metadata: request.metadata.clone(),
             priority: request.priority,
             deadline: request.deadline,
@@ -277,6 +281,8 @@ impl Ingest {
             message_id: delivery.message_id.clone(),
             model_id: model.id.clone(),
             downgraded_from: None,
+            batch_id: submission.batch_id.clone(),
+            trace: None,
             use_case: match &submission.target {
                 Target::UseCase(name) => Some(name.clone()),
                 Target::Model(_) => None,
@@ -337,6 +343,8 @@ impl Ingest {
             message_id: delivery.message_id.clone(),
             model_id: refusal.model_id.unwrap_or_else(ModelId::unknown),
             downgraded_from: None,
+            batch_id: refusal.batch_id,
+            trace: None,
             use_case: None,
             lane: Lane::none(),
             tenant: refusal.tenant,
@@ -349,14 +357,7 @@ impl Ingest {
             rank: String::new(),
             received_at: now,
         };
-        let outcome = Outcome {
-            finished_at: now,
-            usage: None,
-            latency_ms: None,
-            cost_usd: None,
-            result: None::<StoredResult>,
-            error: Some(refusal.failure),
-        };
+        let outcome = Outcome { error: Some(refusal.failure), ..Outcome::at(now) };
         let mut attempt = lifecycle::reject(request, outcome);
         // At most twice: under the id it asked for, and when others have that, under the message's own.
         for _ in 0..2 {

@@ -118,13 +118,18 @@ pub fn reissue(id: RequestId, ticket: &str, overdue: Timestamp, at: Timestamp) -
 pub fn claim(id: RequestId, ticket: &str, claim: &str, worker: &str, overdue: Timestamp, at: Timestamp) -> Transition {
     Transition {
         if_ticket: Some(ticket.to_owned()),
-        set: Patch { claim: Some((claim.to_owned(), worker.to_owned())), add_claims: 1, ..Patch::default() },
+        set: Patch {
+            claim: Some((claim.to_owned(), worker.to_owned())),
+            claimed_at: Some(at),
+            add_claims: 1,
+            ..Patch::default()
+        },
         ..plain(id, &[Status::Queued, Status::Running], Status::Running, at, Some(held(overdue)))
     }
 }
 
 /// Calls made under a claim.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Calls {
     /// Started and not throttled.
     pub attempts: u32,
@@ -132,6 +137,18 @@ pub struct Calls {
     pub throttles: u32,
     /// When the last one started.
     pub started_at: Option<Timestamp>,
+    /// When the first one started.
+    pub first_started_at: Option<Timestamp>,
+    /// Tokens of quota that they used.
+    pub quota_tokens: f64,
+}
+
+impl Calls {
+    /// A call starts.
+    pub fn start(&mut self, at: Timestamp) {
+        self.started_at = Some(at);
+        self.first_started_at.get_or_insert(at);
+    }
 }
 
 /// The claim ends the request.
@@ -144,6 +161,7 @@ pub fn finish(id: RequestId, claim: &str, status: Status, calls: Calls, outcome:
             add_attempts: calls.attempts,
             add_throttles: calls.throttles,
             started_at: calls.started_at,
+            first_started_at: calls.first_started_at,
             outcome: Some(outcome),
             ..Patch::default()
         },
@@ -161,6 +179,7 @@ pub fn defer(row: &Row, claim: &str, calls: Calls, not_before: Timestamp, why: S
             add_attempts: calls.attempts,
             add_throttles: calls.throttles,
             started_at: calls.started_at,
+            first_started_at: calls.first_started_at,
             not_before: Some(not_before),
             note: note(row, why, at),
             ..Patch::default()
@@ -260,8 +279,7 @@ pub fn set_aside(row: &Row, at: Timestamp) -> Transition {
 pub fn conclude(row: &Row) -> Option<(Row, Transition)> {
     let verdict = row.verdict.clone().filter(|_| row.status == Status::Received)?;
     let at = row.updated_at;
-    let error = Some(verdict.failure);
-    let outcome = Outcome { finished_at: at, usage: None, latency_ms: None, cost_usd: None, result: None, error };
+    let outcome = Outcome { error: Some(verdict.failure), ..Outcome::at(at) };
     let ended = Row { status: verdict.status, outcome: Some(outcome.clone()), ..row.clone() };
     let transition = Transition {
         if_updated_at: Some(at),

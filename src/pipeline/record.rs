@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 use super::alerter::{After, Alerter, News};
 use super::batcher::{Batcher, Gathering};
 use super::lifecycle::{self, Calls};
+use super::quotas::lane_limits;
 use super::spend::Spend;
 use super::tally::Tally;
 use crate::clock::Clock;
@@ -22,7 +23,7 @@ use crate::models::Catalog;
 use crate::ports::{
     Answer, Applied, Ledger, Outgoing, Payloads, PortError, Ports, PutKind, ReportRow, Severity, Transition,
 };
-use crate::request::{Failure, Metadata, Outcome, Row, Status, StoredResult, Usage};
+use crate::request::{Failure, Metadata, Outcome, QuotaUse, Row, Status, StoredResult, Usage};
 use crate::retry;
 
 /// Results and reports wait this long for others to share a call with.
@@ -143,28 +144,37 @@ impl Recorder {
         )
         .await;
         let prices = self.catalog.admitted(&request.model_id).prices;
+        let tier = answer.service_tier.as_deref();
+        let cost_usd = answer.usage.zip(prices).and_then(|(usage, prices)| prices.cost(&usage, tier));
         let outcome = Outcome {
-            finished_at: self.clock.now(),
             usage: answer.usage,
-            latency_ms: attempted.latency.map(millis),
-            cost_usd: answer.usage.and_then(|usage| prices.map(|p| p.cost(&usage))),
+            cost_usd,
+            price_as_of: prices.filter(|_| cost_usd.is_some()).map(|prices| prices.as_of.to_string()),
+            service_tier: answer.service_tier,
             result: Some(StoredResult { payload, bytes: answer.body.len() as u64 }),
-            error: None,
+            ..self.outcome(&attempted)
         };
         self.finish(&attempted, Status::Succeeded, outcome, Some(&answer.body)).await
     }
 
     /// Ends a claimed request without an answer. Returns whether the claim still held.
     pub async fn end(&self, attempted: Attempted<'_>, status: Status, error: Failure) -> bool {
-        let outcome = Outcome {
-            finished_at: self.clock.now(),
-            usage: None,
-            latency_ms: attempted.latency.map(millis),
-            cost_usd: None,
-            result: None,
-            error: Some(error),
-        };
+        let outcome = Outcome { error: Some(error), ..self.outcome(&attempted) };
         self.finish(&attempted, status, outcome, None).await
+    }
+
+    /// What is known of an end however it came about.
+    fn outcome(&self, attempted: &Attempted<'_>) -> Outcome {
+        let called = attempted.calls.started_at.is_some();
+        let quota = called.then(|| {
+            let limits = lane_limits(&self.catalog.admitted(&attempted.row.request.lane.model()));
+            QuotaUse {
+                tokens: attempted.calls.quota_tokens.round() as u64,
+                requests_per_minute: limits.requests_per_minute,
+                tokens_per_minute: limits.tokens_per_minute,
+            }
+        });
+        Outcome { latency_ms: attempted.latency.map(millis), quota, ..Outcome::at(self.clock.now()) }
     }
 
     /// Writes the report and sends the result of a final row; again and again if need be, both are idempotent or

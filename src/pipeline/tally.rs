@@ -323,39 +323,6 @@ mod tests {
     use crate::pipeline::pace::LaneSnapshot;
     use crate::pipeline::plan::Reading;
 
-    fn finished() -> ReportRow {
-        let at = Timestamp(1_000);
-        ReportRow {
-            day: at.day(),
-            finished_key: String::new(),
-            request_id: crate::request::RequestId::new("a").unwrap(),
-            status: Status::Succeeded,
-            tenant: "t".into(),
-            model_id: "m".into(),
-            use_case: None,
-            lane: "l".into(),
-            priority: 5,
-            priority_class: "normal".into(),
-            received_at: Timestamp(0),
-            queued_at: None,
-            started_at: Some(Timestamp(10)),
-            finished_at: at,
-            wait_ms: 10,
-            latency_ms: Some(990),
-            attempts: 1,
-            throttles: 0,
-            deadline: None,
-            deadline_met: None,
-            input_tokens: Some(1),
-            output_tokens: Some(1),
-            cache_read_tokens: None,
-            cache_write_tokens: None,
-            cost_usd: Some(0.1),
-            error_type: None,
-            metadata: crate::request::Metadata::default(),
-        }
-    }
-
     fn lane() -> LaneSnapshot {
         let lane = serde_json::json!({
             "lane": "l", "requests_per_minute": 1.0, "tokens_per_minute": 1.0, "share": 1.0, "factor": 1.0, "background": 0.1,
@@ -380,7 +347,7 @@ mod tests {
             (Status::Rejected, early, false),
         ] {
             let tally = Tally::default();
-            tally.finished(&ReportRow { status, deadline, ..finished() });
+            tally.finished(&ReportRow { status, deadline, ..ReportRow::example() });
             let counted = tally.take_data(Timestamp(0)).iter().any(|datum| datum.name == "MissedDeadlines");
             assert_eq!(counted, missed, "{status} {deadline:?}");
         }
@@ -421,8 +388,8 @@ mod tests {
         tally.called("l", Some(CallErrorClass::Server));
         let lane_of = Lane::new("1", "us-east-1", &crate::request::ModelId::new("m").unwrap());
         tally.settled(&lane_of, 1.0, Timestamp(0));
-        tally.finished(&finished());
-        tally.finished(&ReportRow { status: Status::Expired, ..finished() });
+        tally.finished(&ReportRow::example());
+        tally.finished(&ReportRow { status: Status::Expired, ..ReportRow::example() });
         let reading = Reading { backlog: Some(BTreeMap::new()), oldest_wait: Duration::ZERO, budgets_used_up: 0 };
         tally.observe(&Standing { lanes: vec![lane()], reading: Some(reading) });
         tally.spans_dropped(1);
@@ -455,7 +422,7 @@ mod tests {
     fn both_ways_tell_the_same() {
         let tally = Tally::default();
         for (status, wait_ms, cost) in [(Status::Succeeded, 40, 0.1), (Status::Failed, 90_000, 0.2)] {
-            tally.finished(&ReportRow { status, wait_ms, cost_usd: Some(cost), ..finished() });
+            tally.finished(&ReportRow { status, wait_ms, cost_usd: Some(cost), ..ReportRow::example() });
         }
         tally.called("l", Some(CallErrorClass::ThrottledTokens));
         let standing = Standing { lanes: vec![lane()], reading: None };

@@ -150,10 +150,14 @@ pub struct Patch {
     pub add_attempts: u32,
     /// Throttled calls to add.
     pub add_throttles: u32,
-    /// Entered the hold queue.
+    /// Entered the hold queue; the first time is kept as well.
     pub queued_at: Option<Timestamp>,
+    /// Was claimed.
+    pub claimed_at: Option<Timestamp>,
     /// Last call started.
     pub started_at: Option<Timestamp>,
+    /// First call started, unless one is known already.
+    pub first_started_at: Option<Timestamp>,
     /// Deferred until.
     pub not_before: Option<Timestamp>,
     /// Appended to the notes.

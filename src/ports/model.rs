@@ -27,6 +27,8 @@ pub struct Answer {
     pub body: Bytes,
     /// Tokens used, from the body or the headers; `None` when Bedrock told none.
     pub usage: Option<Usage>,
+    /// The service tier that it was served in, where Bedrock told.
+    pub service_tier: Option<String>,
 }
 
 /// What a failed call means for the lane and the request. Exhaustive, unknown is final: see `bedrock-facts` §2.

@@ -24,8 +24,18 @@ use crate::clock::Timestamp;
 use crate::nearest::nearest;
 
 /// What a message may hold.
-const FIELDS: [&str; 9] =
-    ["request_id", "model_id", "use_case", "priority", "tenant", "deadline", "metadata", "converse", "invoke"];
+const FIELDS: [&str; 10] = [
+    "request_id",
+    "model_id",
+    "use_case",
+    "priority",
+    "tenant",
+    "deadline",
+    "batch_id",
+    "metadata",
+    "converse",
+    "invoke",
+];
 
 /// Names that producers try, and where what they mean belongs.
 const BELONGS: [(&str, &str); 12] = [
@@ -78,6 +88,8 @@ pub struct Submission {
     pub priority: Priority,
     /// No call is started after this.
     pub deadline: Option<Timestamp>,
+    /// The batch that its producer puts it in.
+    pub batch_id: Option<String>,
     /// The producer's pairs.
     pub metadata: Metadata,
     /// Which body it has.
@@ -107,6 +119,7 @@ pub fn decode(raw: &[u8], now: Timestamp, limits: &Limits) -> Result<Submission,
     invalid.priority = fields::priority(&fields, &mut invalid);
     invalid.tenant = fields::tenant(&fields, &mut invalid);
     invalid.deadline = fields::deadline(&fields, now, &mut invalid);
+    invalid.batch_id = fields::batch_id(&fields, &mut invalid);
     invalid.metadata = fields::metadata(&fields, &mut invalid);
 
     // The hash is over what was understood, so that `normal`, `5` and no priority at all are the same request.
@@ -121,6 +134,9 @@ pub fn decode(raw: &[u8], now: Timestamp, limits: &Limits) -> Result<Submission,
     hash.part("tenant", tenant.as_str());
     hash.part("priority", &priority.number().to_string());
     hash.part("deadline", &invalid.deadline.map(|t| t.to_string()).unwrap_or_default());
+    if let Some(batch) = &invalid.batch_id {
+        hash.part("batch_id", batch);
+    }
     for (key, value) in &invalid.metadata {
         hash.part("metadata", key);
         hash.part("", value);
@@ -137,6 +153,7 @@ pub fn decode(raw: &[u8], now: Timestamp, limits: &Limits) -> Result<Submission,
             tenant,
             priority,
             deadline: invalid.deadline,
+            batch_id: invalid.batch_id,
             metadata: invalid.metadata,
             operation,
             facts: facts::measure(operation, body),

@@ -48,12 +48,52 @@ pub struct Outcome {
     /// Dollars; absent when the model's price is unknown or nothing was called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost_usd: Option<f64>,
+    /// The service tier that Bedrock reported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_tier: Option<String>,
+    /// From when the price is that `cost_usd` was reckoned with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price_as_of: Option<String>,
+    /// What of which quota its calls used since it was last claimed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<QuotaUse>,
     /// Where the result body lies, and how long it is in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<StoredResult>,
     /// Why it did not succeed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
+}
+
+impl Outcome {
+    /// An end at this time of which nothing else is known.
+    #[must_use]
+    pub fn at(finished_at: Timestamp) -> Self {
+        Self {
+            finished_at,
+            usage: None,
+            latency_ms: None,
+            cost_usd: None,
+            service_tier: None,
+            price_as_of: None,
+            quota: None,
+            result: None,
+            error: None,
+        }
+    }
+}
+
+/// Quota that calls used, and how much there was of it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct QuotaUse {
+    /// Tokens of quota.
+    pub tokens: u64,
+    /// The lane's quota at that time; `None` when requests are not limited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests_per_minute: Option<f64>,
+    /// The lane's quota at that time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_per_minute: Option<f64>,
 }
 
 /// A stored result body.
@@ -109,9 +149,18 @@ pub struct Row {
     /// When it last went to the hold queue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queued_at: Option<Timestamp>,
+    /// When it first went there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_queued_at: Option<Timestamp>,
+    /// When it was last claimed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claimed_at: Option<Timestamp>,
     /// When its last call was started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
+    /// When its first call was started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_started_at: Option<Timestamp>,
     /// Not to be called before this (after a deferral).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Timestamp>,
@@ -145,7 +194,10 @@ impl Row {
             claim: None,
             worker: None,
             queued_at: None,
+            first_queued_at: None,
+            claimed_at: None,
             started_at: None,
+            first_started_at: None,
             not_before: None,
             updated_at: at,
             notes: Vec::new(),

@@ -51,7 +51,7 @@ impl Model for Echo {
         self.called.notify_one();
         tokio::time::sleep(Duration::from_millis(500 + 389 * call % 1_000)).await;
         let usage = Usage { input_tokens: 20, output_tokens: 50, ..Usage::default() };
-        Ok(Answer { body: Bytes::from_static(b"{}"), usage: Some(usage) })
+        Ok(Answer { body: Bytes::from_static(b"{}"), usage: Some(usage), service_tier: None })
     }
 }
 

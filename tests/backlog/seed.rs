@@ -44,6 +44,8 @@ impl Seeder {
             lane: Lane::new("default", "us-east-1", &self.model),
             model_id: self.model.clone(),
             downgraded_from: None,
+            batch_id: None,
+            trace: None,
             use_case: None,
             tenant: Tenant::new(TENANTS[index % TENANTS.len()]).unwrap(),
             priority,

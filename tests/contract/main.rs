@@ -87,6 +87,7 @@ macro_rules! contract_suite {
                 a_repeat_overwrites_itself,
                 a_repeat_within_one_call_overwrites_itself,
                 a_day_is_paged_in_order,
+                a_slice_ends_before_its_bounds,
                 days_are_kept_apart,
                 a_batch_answers_each;
             outlets:

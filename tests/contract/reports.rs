@@ -1,5 +1,6 @@
 //! `ports::reports`.
 
+use smoother::ports::reports::Slice;
 use smoother::ports::{ReportRow, Reports};
 use smoother::request::Status;
 
@@ -28,7 +29,7 @@ async fn put(reports: &dyn Reports, rows: Vec<ReportRow>) {
 }
 
 async fn keys(reports: &dyn Reports, day: &str, after: Option<&str>, limit: usize) -> Vec<String> {
-    let page = reports.page(day, after, limit).await.unwrap();
+    let page = reports.page(Slice { day, after, before: None }, limit).await.unwrap();
     page.into_iter().map(|row| row.finished_key).collect()
 }
 
@@ -50,7 +51,7 @@ pub async fn a_row_comes_back_whole(fixture: &Fixture) {
     missed.deadline_met = Some(true);
     let rows = vec![full, bare, missed];
     put(reports, rows.clone()).await;
-    assert_eq!(reports.page(&day, None, 10).await.unwrap(), rows);
+    assert_eq!(reports.page(Slice::of(&day), 10).await.unwrap(), rows);
 }
 
 pub async fn a_repeat_overwrites_itself(fixture: &Fixture) {
@@ -60,7 +61,7 @@ pub async fn a_repeat_overwrites_itself(fixture: &Fixture) {
     let third = ReportRow { latency_ms: None, use_case: None, ..second.clone() };
     for row in [first, second, third] {
         put(reports, vec![row.clone()]).await;
-        assert_eq!(reports.page(&day, None, 10).await.unwrap(), [row]);
+        assert_eq!(reports.page(Slice::of(&day), 10).await.unwrap(), [row]);
     }
 }
 
@@ -68,7 +69,7 @@ pub async fn a_repeat_within_one_call_overwrites_itself(fixture: &Fixture) {
     let (reports, day) = (&*fixture.ports.reports, day());
     let twin = report(&day, "1");
     put(reports, vec![twin.clone(), report(&day, "2"), twin.clone()]).await;
-    assert_eq!(reports.page(&day, None, 1).await.unwrap(), [twin]);
+    assert_eq!(reports.page(Slice::of(&day), 1).await.unwrap(), [twin]);
     assert_eq!(keys(reports, &day, None, 10).await, ["1", "2"]);
 }
 
@@ -85,6 +86,23 @@ pub async fn a_day_is_paged_in_order(fixture: &Fixture) {
     assert!(keys(reports, &day, Some(&all[1_099]), 7).await.is_empty());
     // A page may start after a key that is not there.
     assert_eq!(keys(reports, &day, Some("2026-11-21T09:08:43.0002"), 1).await, all[2..3]);
+}
+
+pub async fn a_slice_ends_before_its_bounds(fixture: &Fixture) {
+    let (reports, day) = (&*fixture.ports.reports, day());
+    put(reports, (1..=5).map(|n| report(&day, &n.to_string())).collect()).await;
+    let slices = [
+        (Slice::of(&day).before("3"), &["1", "2"][..]),
+        (Slice::of(&day).after("1").before("5"), &["2", "3", "4"]),
+        (Slice::of(&day).after("05").before("49"), &["1", "2", "3", "4"]),
+        (Slice::of(&day).after("3").before("3"), &[]),
+        (Slice::of(&day).after("4").before("2"), &[]),
+    ];
+    for (slice, expected) in slices {
+        let page = reports.page(slice, 10).await.unwrap();
+        assert_eq!(page.iter().map(|row| row.finished_key.as_str()).collect::<Vec<_>>(), expected, "{slice:?}");
+    }
+    assert_eq!(reports.page(Slice::of(&day).after("1").before("5"), 2).await.unwrap().len(), 2);
 }
 
 pub async fn days_are_kept_apart(fixture: &Fixture) {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use smoother::clock::Timestamp;
 use smoother::ports::{Ledger, Transition, Work, WorkItem, WorkList};
 use smoother::request::{
-    Estimate, Failure, Flow, Lane, Metadata, ModelId, Note, Operation, Outcome, PayloadRef, Priority, Request,
-    RequestId, Row, Status, StoredResult, Tenant, Usage,
+    Estimate, Failure, Flow, Lane, Metadata, ModelId, Note, Operation, Outcome, PayloadRef, Priority, QuotaUse,
+    Request, RequestId, Row, Status, StoredResult, Tenant, Usage,
 };
 use tokio::time::Instant;
 
@@ -62,6 +62,8 @@ pub fn row(id: RequestId, lane: &Lane) -> Row {
         message_id: "m-1".to_owned(),
         model_id: ModelId::new("us.amazon.nova-lite-v1:0").unwrap(),
         downgraded_from: None,
+        batch_id: None,
+        trace: None,
         use_case: None,
         lane: lane.clone(),
         tenant: Tenant::default(),
@@ -96,7 +98,10 @@ pub fn full_row(id: RequestId, lane: &Lane) -> Row {
     row.claim = Some("claim".to_owned());
     row.worker = Some("worker".to_owned());
     row.queued_at = Some(Timestamp(1_795_252_123_457));
+    row.first_queued_at = Some(Timestamp(1_795_252_123_400));
+    row.claimed_at = Some(Timestamp(1_795_252_123_458));
     row.started_at = Some(Timestamp(1_795_252_123_458));
+    row.first_started_at = Some(Timestamp(1_795_252_123_410));
     row.not_before = Some(Timestamp(1_795_252_123_459));
     row.notes = vec![note(1, "deferred: “too many tokens”"), note(2, "")];
     row.outcome = Some(Outcome {
@@ -109,6 +114,9 @@ pub fn full_row(id: RequestId, lane: &Lane) -> Row {
         }),
         latency_ms: Some(1_234),
         cost_usd: Some(0.000_012_34),
+        service_tier: Some("flex".to_owned()),
+        price_as_of: Some("2026-11-21".to_owned()),
+        quota: Some(QuotaUse { tokens: 7_000, requests_per_minute: Some(0.5), tokens_per_minute: Some(2e6) }),
         result: Some(StoredResult { payload: PayloadRef("results/x.json".to_owned()), bytes: 300_000 }),
         error: Some(Failure {
             kind: "ValidationException".to_owned(),
@@ -124,7 +132,7 @@ pub fn full_row(id: RequestId, lane: &Lane) -> Row {
 pub fn outcome(at: u64) -> Outcome {
     let usage = Usage { input_tokens: 10, output_tokens: 20, ..Usage::default() };
     let finished_at = Timestamp(at);
-    Outcome { finished_at, usage: Some(usage), latency_ms: Some(5), cost_usd: Some(0.25), result: None, error: None }
+    Outcome { usage: Some(usage), latency_ms: Some(5), cost_usd: Some(0.25), ..Outcome::at(finished_at) }
 }
 
 /// A note.

@@ -64,7 +64,9 @@ pub async fn a_transition_changes_what_it_says(fixture: &Fixture) {
         add_attempts: 2,
         add_throttles: 3,
         queued_at: Some(Timestamp(11)),
+        claimed_at: Some(Timestamp(12)),
         started_at: Some(Timestamp(12)),
+        first_started_at: Some(Timestamp(10)),
         not_before: Some(Timestamp(13)),
         note: Some(note(14, "noted")),
         request: None,
@@ -83,7 +85,10 @@ pub async fn a_transition_changes_what_it_says(fixture: &Fixture) {
         attempts: 2,
         throttles: 3,
         queued_at: Some(Timestamp(11)),
+        first_queued_at: Some(Timestamp(11)),
+        claimed_at: Some(Timestamp(12)),
         started_at: Some(Timestamp(12)),
+        first_started_at: Some(Timestamp(10)),
         not_before: Some(Timestamp(13)),
         notes: vec![note(14, "noted")],
         verdict: Some(verdict),
@@ -97,12 +102,16 @@ pub async fn a_transition_changes_what_it_says(fixture: &Fixture) {
     finish.set.outcome = Some(outcome(15));
     finish.set.add_attempts = 1;
     finish.set.add_claims = -1;
+    // The first times stay.
+    finish.set.queued_at = Some(Timestamp(21));
+    finish.set.first_started_at = Some(Timestamp(22));
     let finished = done(ledger, finish).await;
     let wanted = Row {
         status: Status::Succeeded,
         updated_at: finished.updated_at,
         claims: 0,
         attempts: 3,
+        queued_at: Some(Timestamp(21)),
         outcome: Some(outcome(15)),
         ..wanted
     };

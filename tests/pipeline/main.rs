@@ -412,8 +412,7 @@ async fn what_was_finished_but_not_told_is_told_from_the_dead_letter_queue() {
     let request = rig.row("untold").await.request;
     let from = Work { list: WorkList::Ready(request.flow()), sort: request.rank.clone() };
     let (now, overdue) = (rig.clock.now(), rig.clock.now() + seconds(600));
-    let outcome =
-        Outcome { finished_at: now, usage: None, latency_ms: None, cost_usd: None, result: None, error: None };
+    let outcome = Outcome::at(now);
     let id = || request.id.clone();
     for transition in [
         lifecycle::hold(id(), from, "ticket", overdue, now),

@@ -15,6 +15,7 @@ use smoother::clock::Timestamp;
 use smoother::ports::ledger::Counts;
 use smoother::ports::model::CallError;
 use smoother::ports::payloads::{Fetched, ForeignObject};
+use smoother::ports::reports::Slice;
 use smoother::ports::{
     Alert, Alerts, Answer, Applied, Call, Datum, Delivery, Depth, Inserted, Ledger, Metrics, Model, Outgoing, Page,
     Payloads, PortResult, Ports, PutKind, Queue, Register, Registers, ReportRow, Reports, Transition, Undelivered,
@@ -369,9 +370,9 @@ impl Reports for Mortal<dyn Reports> {
         results
     }
 
-    async fn page(&self, day: &str, after: Option<&str>, limit: usize) -> PortResult<Vec<ReportRow>> {
+    async fn page(&self, slice: Slice<'_>, limit: usize) -> PortResult<Vec<ReportRow>> {
         self.life.alive().await;
-        self.inner.page(day, after, limit).await
+        self.inner.page(slice, limit).await
     }
 }
 

@@ -69,6 +69,7 @@ impl Model for Script {
         let answer = |text: String| Answer {
             body: Bytes::from(json!({"output": {"message": {"content": [{"text": text}]}}}).to_string()),
             usage: Some(Usage { input_tokens: 20, output_tokens: 10, ..Usage::default() }),
+            service_tier: None,
         };
         match reply {
             Reply::After(delay) => {
@@ -246,7 +247,7 @@ impl Rig {
     pub async fn reports(&self) -> BTreeMap<String, usize> {
         let mut all = BTreeMap::new();
         for day in ["2026-11-21", "2026-11-22"] {
-            for row in self.local.ports.reports.page(day, None, 10_000).await.unwrap() {
+            for row in self.local.ports.reports.page(smoother::ports::reports::Slice::of(day), 10_000).await.unwrap() {
                 *all.entry(row.request_id.as_str().to_owned()).or_default() += 1;
             }
         }

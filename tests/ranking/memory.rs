@@ -327,7 +327,7 @@ impl Reports for Nothing {
         results
     }
 
-    async fn page(&self, _: &str, _: Option<&str>, _: usize) -> PortResult<Vec<ReportRow>> {
+    async fn page(&self, _: smoother::ports::reports::Slice<'_>, _: usize) -> PortResult<Vec<ReportRow>> {
         Ok(Vec::new())
     }
 }

@@ -67,7 +67,7 @@ impl Model for Bedrock {
         self.fates.lock().unwrap()[index].finished = Some(self.began.elapsed());
         let usage =
             Usage { input_tokens: planned.tokens / 2, output_tokens: planned.tokens.div_ceil(2), ..Usage::default() };
-        Ok(Answer { body: Bytes::from_static(b"{}"), usage: Some(usage) })
+        Ok(Answer { body: Bytes::from_static(b"{}"), usage: Some(usage), service_tier: None })
     }
 }
 
@@ -131,6 +131,8 @@ async fn feed(ledger: &dyn Ledger, trace: &[Planned], horizon: Duration, clock: 
             lane: Lane::new("default", "us-east-1", &model_id),
             model_id,
             downgraded_from: None,
+            batch_id: None,
+            trace: None,
             use_case: None,
             tenant: Tenant::new(planned.tenant).unwrap(),
             priority,

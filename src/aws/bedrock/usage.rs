@@ -1,7 +1,9 @@
 //! Token counts: from the body of Converse, from headers or the model's own body of InvokeModel.
 
+use bytes::Bytes;
 use serde::Deserialize;
 
+use crate::ports::Answer;
 use crate::request::Usage;
 
 /// Token counts of InvokeModel's headers.
@@ -26,13 +28,24 @@ impl Counts {
     }
 }
 
-/// The `usage` of a Converse response; `None` when it has none or is not what Converse answers.
-pub fn of_converse(body: &[u8]) -> Option<Usage> {
-    #[derive(Deserialize)]
-    struct Body {
+/// A Converse response with its `usage` and `serviceTier`; without them when it has none or is not what Converse answers.
+pub fn answer_of_converse(body: Bytes) -> Answer {
+    #[derive(Default, Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Told {
         usage: Option<ConverseUsage>,
+        /// Of any shape, so that nothing odd in it costs the usage.
+        service_tier: Option<serde_json::Value>,
     }
-    serde_json::from_slice::<Body>(body).ok()?.usage.map(Usage::from)
+    let told: Told = serde_json::from_slice(&body).unwrap_or_default();
+    let service_tier = told.service_tier.as_ref().and_then(|tier| tier_name(tier["type"].as_str()?));
+    Answer { usage: told.usage.map(Usage::from), service_tier, body }
+}
+
+/// A tier as Bedrock names it; `None` for what cannot be one.
+pub fn tier_name(text: &str) -> Option<String> {
+    let plain = |name: &&str| name.len() <= 32 && crate::request::is_name(name);
+    Some(text.trim()).filter(plain).map(str::to_owned)
 }
 
 /// Usage of InvokeModel: the headers first, since all models have them; what they leave open from the body, whose shape is
@@ -142,9 +155,18 @@ mod tests {
     fn converse_tells_its_usage() {
         let body =
             br#"{"output":{},"usage":{"inputTokens":3,"outputTokens":5,"totalTokens":8,"cacheReadInputTokens":7}}"#;
-        assert_eq!(of_converse(body), Some(usage(3, 5, 7, 0)));
-        assert_eq!(of_converse(br#"{"output":{}}"#), None);
-        assert_eq!(of_converse(b"<html>"), None);
+        let told = |body: &'static [u8]| {
+            let answer = answer_of_converse(Bytes::from_static(body));
+            (answer.usage, answer.service_tier)
+        };
+        assert_eq!(told(body), (Some(usage(3, 5, 7, 0)), None));
+        assert_eq!(told(br#"{"output":{}}"#), (None, None));
+        assert_eq!(told(b"<html>"), (None, None));
+        let usage = Some(usage(1, 0, 0, 0));
+        let flex = br#"{"usage":{"inputTokens":1},"serviceTier":{"type":"flex"}}"#;
+        assert_eq!(told(flex), (usage, Some("flex".to_owned())));
+        assert_eq!(told(br#"{"usage":{"inputTokens":1},"serviceTier":{"type":"a b"}}"#), (usage, None));
+        assert_eq!(told(br#"{"usage":{"inputTokens":1},"serviceTier":7}"#), (usage, None));
     }
 
     #[test]

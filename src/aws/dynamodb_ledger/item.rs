@@ -39,7 +39,10 @@ pub const TICKET: &str = "ticket";
 pub const CLAIM: &str = "claim";
 pub const WORKER: &str = "worker";
 pub const QUEUED_AT: &str = "queued_at";
+pub const FIRST_QUEUED_AT: &str = "first_queued_at";
+pub const CLAIMED_AT: &str = "claimed_at";
 pub const STARTED_AT: &str = "started_at";
+pub const FIRST_STARTED_AT: &str = "first_started_at";
 pub const NOT_BEFORE: &str = "not_before";
 pub const UPDATED_AT: &str = "updated_at";
 
@@ -94,9 +97,16 @@ pub fn encode(what: &str, row: &Row, place: Option<Place>, retention_seconds: u6
             put(name, text(value));
         }
     }
-    for (name, at) in
-        [(QUEUED_AT, row.queued_at), (STARTED_AT, row.started_at), (NOT_BEFORE, row.not_before), (AT_RISK, row.at_risk)]
-    {
+    let times = [
+        (QUEUED_AT, row.queued_at),
+        (FIRST_QUEUED_AT, row.first_queued_at),
+        (CLAIMED_AT, row.claimed_at),
+        (STARTED_AT, row.started_at),
+        (FIRST_STARTED_AT, row.first_started_at),
+        (NOT_BEFORE, row.not_before),
+        (AT_RISK, row.at_risk),
+    ];
+    for (name, at) in times {
         if let Some(at) = at {
             put(name, time(at));
         }
@@ -153,7 +163,10 @@ pub fn decode(what: &str, item: &Item) -> PortResult<Row> {
         claim: fields.text(CLAIM)?,
         worker: fields.text(WORKER)?,
         queued_at: fields.number(QUEUED_AT)?.map(Timestamp),
+        first_queued_at: fields.number(FIRST_QUEUED_AT)?.map(Timestamp),
+        claimed_at: fields.number(CLAIMED_AT)?.map(Timestamp),
         started_at: fields.number(STARTED_AT)?.map(Timestamp),
+        first_started_at: fields.number(FIRST_STARTED_AT)?.map(Timestamp),
         not_before: fields.number(NOT_BEFORE)?.map(Timestamp),
         updated_at: fields.number(UPDATED_AT)?.map(Timestamp).ok_or_else(|| fields.bad(UPDATED_AT))?,
         notes,
@@ -235,7 +248,7 @@ impl Fields<'_> {
 #[cfg(test)]
 pub mod tests {
     use super::*;
-    use crate::request::{Failure, Lane, ModelId, Operation, Outcome, PayloadRef, RequestId, Usage, Verdict};
+    use crate::request::{Failure, Lane, ModelId, Operation, Outcome, PayloadRef, QuotaUse, RequestId, Usage, Verdict};
     use std::collections::BTreeMap;
 
     pub fn row() -> Row {
@@ -248,6 +261,8 @@ pub mod tests {
                 lane: Lane::new("default", "us-east-1", &model_id),
                 model_id,
                 downgraded_from: None,
+                batch_id: None,
+                trace: None,
                 use_case: Some("summaries".to_owned()),
                 tenant: Tenant::default(),
                 priority: Priority::HIGH,
@@ -267,7 +282,10 @@ pub mod tests {
             claim: Some("c".to_owned()),
             worker: Some("w".to_owned()),
             queued_at: Some(Timestamp(1_795_252_123_457)),
+            first_queued_at: Some(Timestamp(1_795_252_123_400)),
+            claimed_at: Some(Timestamp(1_795_252_123_458)),
             started_at: Some(Timestamp(1_795_252_123_458)),
+            first_started_at: Some(Timestamp(1_795_252_123_410)),
             not_before: Some(Timestamp(1_795_252_123_459)),
             updated_at: Timestamp(1_795_252_123_460),
             notes: vec![Note { at: Timestamp(1_795_252_123_459), what: "deferred: 503".to_owned() }],
@@ -288,12 +306,11 @@ pub mod tests {
         let failure = Failure { kind: "x".to_owned(), message: "y".to_owned(), retryable: true, field: None };
         rows[1].verdict = Some(Verdict { status: Status::Cancelled, failure });
         rows[1].outcome = Some(Outcome {
-            finished_at: Timestamp(1_795_252_123_999),
             usage: Some(Usage { input_tokens: 1, ..Usage::default() }),
             latency_ms: Some(12),
             cost_usd: Some(0.000_001_234),
-            result: None,
-            error: None,
+            quota: Some(QuotaUse { tokens: 9, requests_per_minute: None, tokens_per_minute: Some(1e5) }),
+            ..Outcome::at(Timestamp(1_795_252_123_999))
         });
         for row in rows {
             let item = encode("t", &row, None, 60, "w1").unwrap();

@@ -48,6 +48,12 @@ impl Clauses {
         self.set.push(clause);
     }
 
+    /// Sets what is not there yet.
+    fn keep(&mut self, attribute: &str, value: AttributeValue) {
+        let (name, value) = (self.name(attribute), self.value(attribute, value));
+        self.set.push(format!("{name} = if_not_exists({name}, {value})"));
+    }
+
     fn add(&mut self, attribute: &str, amount: i64) {
         if amount != 0 {
             let clause = format!("{} {}", self.name(attribute), self.value(attribute, item::number(amount)));
@@ -112,6 +118,7 @@ pub fn build(
     clauses.add(item::THROTTLES, patch.add_throttles.into());
     let times = [
         (item::QUEUED_AT, patch.queued_at),
+        (item::CLAIMED_AT, patch.claimed_at),
         (item::STARTED_AT, patch.started_at),
         (item::NOT_BEFORE, patch.not_before),
         (item::AT_RISK, patch.at_risk),
@@ -119,6 +126,11 @@ pub fn build(
     for (name, at) in times {
         if let Some(at) = at {
             clauses.set(name, item::time(at));
+        }
+    }
+    for (name, at) in [(item::FIRST_QUEUED_AT, patch.queued_at), (item::FIRST_STARTED_AT, patch.first_started_at)] {
+        if let Some(at) = at {
+            clauses.keep(name, item::time(at));
         }
     }
     if let Some(note) = &patch.note {
@@ -209,7 +221,9 @@ mod tests {
             add_attempts: 1,
             add_throttles: 2,
             queued_at: Some(Timestamp(1)),
+            claimed_at: Some(Timestamp(2)),
             started_at: Some(Timestamp(2)),
+            first_started_at: Some(Timestamp(2)),
             not_before: Some(Timestamp(3)),
             note: Some(Note { at: Timestamp(4), what: "x".to_owned() }),
             request: Some(Box::new(item::tests::row().request)),

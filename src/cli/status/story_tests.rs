@@ -30,6 +30,8 @@ fn row(status: Status) -> Row {
         message_id: "m".to_owned(),
         model_id: model,
         downgraded_from: None,
+        batch_id: None,
+        trace: None,
         use_case: None,
         lane,
         tenant: Tenant::default(),

@@ -57,10 +57,10 @@ pub(super) fn insert(connection: &Connection, stored: &Stored) -> Result<bool, F
         .prepare_cached(
             "INSERT INTO requests (request_id, status, lane, tenant, use_case, priority, deadline, rank, input_tokens,
                  max_output_tokens, work_list, work_sort, ticket, claim, worker, attempts, throttles, claims, queued_at,
-                 started_at, not_before, updated_at, request, notes, verdict, at_risk, outcome)
+                 first_queued_at, claimed_at, started_at, first_started_at, not_before, updated_at, request, notes, verdict, at_risk, outcome)
              VALUES (:request_id, :status, :lane, :tenant, :use_case, :priority, :deadline, :rank, :input_tokens,
                  :max_output_tokens, :work_list, :work_sort, :ticket, :claim, :worker, :attempts, :throttles, :claims,
-                 :queued_at, :started_at, :not_before, :updated_at, :request, :notes, :verdict, :at_risk, :outcome)
+                 :queued_at, :first_queued_at, :claimed_at, :started_at, :first_started_at, :not_before, :updated_at, :request, :notes, :verdict, :at_risk, :outcome)
              ON CONFLICT (request_id) DO NOTHING",
         )?
         .execute(named_params! {
@@ -83,7 +83,10 @@ pub(super) fn insert(connection: &Connection, stored: &Stored) -> Result<bool, F
             ":throttles": row.throttles,
             ":claims": row.claims,
             ":queued_at": millis(row.queued_at),
+            ":first_queued_at": millis(row.first_queued_at),
+            ":claimed_at": millis(row.claimed_at),
             ":started_at": millis(row.started_at),
+            ":first_started_at": millis(row.first_started_at),
             ":not_before": millis(row.not_before),
             ":updated_at": integer(row.updated_at.0),
             ":request": json(request)?,
@@ -102,7 +105,8 @@ pub(super) fn update(connection: &Connection, stored: &Stored) -> Result<(), Fau
         .prepare_cached(
             "UPDATE requests SET status = :status, work_list = :work_list, work_sort = :work_sort, ticket = :ticket,
                  claim = :claim, worker = :worker, attempts = :attempts, throttles = :throttles, claims = :claims,
-                 queued_at = :queued_at, started_at = :started_at, not_before = :not_before, updated_at = :updated_at,
+                 queued_at = :queued_at, first_queued_at = :first_queued_at, claimed_at = :claimed_at,
+                 started_at = :started_at, first_started_at = :first_started_at, not_before = :not_before, updated_at = :updated_at,
                  notes = :notes, verdict = :verdict, at_risk = :at_risk, outcome = :outcome
              WHERE request_id = :request_id",
         )?
@@ -118,7 +122,10 @@ pub(super) fn update(connection: &Connection, stored: &Stored) -> Result<(), Fau
             ":throttles": row.throttles,
             ":claims": row.claims,
             ":queued_at": millis(row.queued_at),
+            ":first_queued_at": millis(row.first_queued_at),
+            ":claimed_at": millis(row.claimed_at),
             ":started_at": millis(row.started_at),
+            ":first_started_at": millis(row.first_started_at),
             ":not_before": millis(row.not_before),
             ":updated_at": integer(row.updated_at.0),
             ":notes": json(&row.notes)?,
@@ -156,7 +163,8 @@ pub(super) fn replace(connection: &Connection, request: &Request) -> Result<(), 
 /// The row of `id` and its place.
 pub(super) fn find(connection: &Connection, id: &RequestId) -> Result<Option<Stored>, Fault> {
     let mut statement = connection.prepare_cached(
-        "SELECT request, status, attempts, throttles, claims, ticket, claim, worker, queued_at, started_at, not_before,
+        "SELECT request, status, attempts, throttles, claims, ticket, claim, worker, queued_at, first_queued_at, claimed_at,
+             started_at, first_started_at, not_before,
              updated_at, notes, verdict, at_risk, outcome, work_list, work_sort
          FROM requests WHERE request_id = ?",
     )?;
@@ -177,7 +185,10 @@ fn stored(row: &rusqlite::Row<'_>) -> Result<Stored, Fault> {
         claim: row.get("claim")?,
         worker: row.get("worker")?,
         queued_at: timestamp(row.get("queued_at")?),
+        first_queued_at: timestamp(row.get("first_queued_at")?),
+        claimed_at: timestamp(row.get("claimed_at")?),
         started_at: timestamp(row.get("started_at")?),
+        first_started_at: timestamp(row.get("first_started_at")?),
         not_before: timestamp(row.get("not_before")?),
         updated_at: Timestamp(natural(row.get("updated_at")?)),
         notes: parsed(row, "notes")?.ok_or_else(|| Fault::unreadable("requests.notes"))?,

@@ -18,6 +18,8 @@ fn row(id: &str) -> Row {
         lane: Lane::new("default", "us-east-1", &model_id),
         model_id,
         downgraded_from: None,
+        batch_id: None,
+        trace: None,
         use_case: None,
         tenant: Tenant::default(),
         priority: Priority::NORMAL,
@@ -37,8 +39,7 @@ fn ready(row: &Row) -> Work {
 }
 
 fn failing(id: &str) -> Transition {
-    let outcome =
-        Outcome { finished_at: Timestamp(9), usage: None, latency_ms: None, cost_usd: None, result: None, error: None };
+    let outcome = Outcome::at(Timestamp(9));
     Transition {
         id: RequestId::new(id).unwrap(),
         from: &[Status::Received],

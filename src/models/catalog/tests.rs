@@ -22,14 +22,14 @@ fn spec(id: &str) -> ModelSpec {
 }
 
 /// A thousand tokens of each kind, in dollars.
-fn price(id: &str) -> f64 {
+fn price(id: &str) -> Option<f64> {
     let usage = Usage {
         input_tokens: 1000,
         output_tokens: 1000,
         cache_read_input_tokens: 1000,
         cache_write_input_tokens: 1000,
     };
-    spec(id).prices.expect(id).cost(&usage)
+    spec(id).prices.expect(id).cost(&usage, None)
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn the_table_is_whole() {
 
 #[test]
 fn costs_are_those_of_the_price_list() {
-    // Dollars per million of input, output, cache read and cache write, added up by hand; a cache price that is not listed is the input price.
+    // Dollars per million of input, output, cache read and cache write, added up by hand; writing is charged as input where no price is listed.
     for (id, sum) in [
         ("amazon.nova-micro-v1:0", 0.035 + 0.14 + 0.008_75 + 0.035),
         ("amazon.nova-lite-v1:0", 0.06 + 0.24 + 0.015 + 0.06),
@@ -61,15 +61,32 @@ fn costs_are_those_of_the_price_list() {
         ("anthropic.claude-sonnet-5", 2.0 + 10.0 + 0.2 + 2.5),
         ("anthropic.claude-opus-4-1-20250805-v1:0", 15.0 + 75.0 + 1.5 + 18.75),
         ("anthropic.claude-opus-5-5", 4.0 + 20.0 + 0.2 + 5.0),
-        ("meta.llama3-3-70b-instruct-v1:0", 0.72 + 0.72 + 0.72 + 0.72),
         ("us.anthropic.claude-haiku-4-5-20251001-v1:0", 1.1 * 7.35),
         ("global.anthropic.claude-haiku-4-5-20251001-v1:0", 7.35),
     ] {
-        let (found, expected) = (price(id), sum / 1000.0);
+        let (found, expected) = (price(id).expect(id), sum / 1000.0);
         assert!((found - expected).abs() < 1e-6, "{id}: {found} for {expected}");
     }
+    assert_eq!(price("meta.llama3-3-70b-instruct-v1:0"), None, "nobody knows what it costs to read from its cache");
     let titan = spec("amazon.titan-embed-text-v2:0").prices.unwrap();
-    assert!((titan.cost(&Usage { input_tokens: 1_000_000, ..Usage::default() }) - 0.02).abs() < 1e-12);
+    assert!((titan.cost(&Usage { input_tokens: 1_000_000, ..Usage::default() }, None).unwrap() - 0.02).abs() < 1e-12);
+}
+
+#[test]
+fn tiers_cost_what_the_price_list_says() {
+    let usage = Usage { input_tokens: 1_000_000, output_tokens: 1_000_000, ..Usage::default() };
+    let cost = |id: &str, tier| spec(id).prices.unwrap().cost(&usage, tier);
+    let near = |found: Option<f64>, expected: f64| found.is_some_and(|found| (found - expected).abs() < 1e-9);
+    assert!(near(cost("amazon.nova-pro-v1:0", Some("default")), 4.0));
+    assert!(near(cost("amazon.nova-pro-v1:0", Some("flex")), 0.4 + 1.6));
+    assert!(near(cost("amazon.nova-pro-v1:0", Some("priority")), 1.4 + 5.6));
+    assert_eq!(cost("anthropic.claude-haiku-4-5-20251001-v1:0", Some("flex")), None);
+}
+
+#[test]
+fn the_day_of_the_prices_is_that_of_the_table() {
+    assert!(include_str!("../catalog.md").contains(&format!("As of {PRICES_AS_OF},")));
+    assert_eq!(spec("amazon.nova-pro-v1:0").prices.unwrap().as_of.to_string(), PRICES_AS_OF);
 }
 
 #[test]
@@ -90,7 +107,7 @@ fn profiles_without_a_row_take_their_models() {
     ] {
         assert!(!TABLE.contains_key(profile), "{profile} has a row by now");
         let bare = bare_id(profile);
-        assert!((price(profile) - factor * price(bare)).abs() < 1e-9, "{profile}");
+        assert!((price(profile).unwrap() - factor * price(bare).unwrap()).abs() < 1e-9, "{profile}");
         assert_eq!(spec(profile).max_output_tokens, spec(bare).max_output_tokens);
         assert_eq!(spec(profile).quota_id.as_str(), profile, "a profile has a quota of its own");
     }
@@ -213,6 +230,8 @@ fn a_stand_in_serves_what_it_can_and_what_it_was_named_for() {
     let request = |model: &str, use_case: Option<&str>, most: u64| Request {
         model_id: ModelId::new(model).unwrap(),
         downgraded_from: None,
+        batch_id: None,
+        trace: None,
         use_case: use_case.map(str::to_owned),
         estimate: Estimate { input_tokens: 100, max_output_tokens: most },
         id: RequestId::new("r").unwrap(),

@@ -73,13 +73,13 @@ impl Caller {
             let current = claimed.insert(current);
             permit.mark_called();
             let started = Instant::now();
-            calls.started_at = Some(self.context.clock.now());
+            calls.start(self.context.clock.now());
             let outcome = self.call(current).await;
             let latency = Some(started.elapsed());
             self.context.tally.called(message.lane.as_str(), outcome.as_ref().err().map(|e| e.class));
             let error = match outcome {
                 Ok(answer) => {
-                    self.settle(permit, message, Settlement::Answered(answer.usage));
+                    calls.quota_tokens += self.settle(permit, message, Settlement::Answered(answer.usage));
                     calls.attempts += 1;
                     let attempted = Attempted { row: &current.row, claim: &current.claim, calls, latency };
                     let ours = self.context.recorder.succeed(attempted, answer).await;
@@ -87,7 +87,8 @@ impl Caller {
                 }
                 Err(error) => error,
             };
-            self.settle(permit, message, Settlement::Failed { class: error.class, retry_after: error.retry_after });
+            let failed = Settlement::Failed { class: error.class, retry_after: error.retry_after };
+            calls.quota_tokens += self.settle(permit, message, failed);
             self.note_failure(message, &error, &mut calls);
             match self.settings.policy.after(&error, current.row.attempts + calls.attempts) {
                 Next::Again(delay) => {
@@ -148,10 +149,11 @@ impl Caller {
         admitted.map_or_else(Admission::Paused, Admission::Admitted)
     }
 
-    /// Settles a call and counts what it used of its quota.
-    fn settle(&self, permit: Permit, message: &HoldMessage, settlement: Settlement) {
+    /// Settles a call, counts what it used of its quota, and answers that.
+    fn settle(&self, permit: Permit, message: &HoldMessage, settlement: Settlement) -> f64 {
         let tokens = permit.settle(settlement);
         self.context.tally.settled(&message.lane, tokens, self.context.clock.now());
+        tokens
     }
 
     async fn claim(&self, message: &HoldMessage, receives: u32) -> Claiming {

@@ -38,6 +38,8 @@ pub struct Invalid {
     pub model_id: Option<ModelId>,
     /// The tenant, when it is well formed.
     pub tenant: Option<Tenant>,
+    /// The batch, when it is well formed.
+    pub batch_id: Option<String>,
     /// The well-formed pairs, at most 16.
     pub metadata: Metadata,
     /// The priority, when it is one.

@@ -43,6 +43,12 @@ pub(super) fn target(fields: &Fields<'_>, invalid: &mut Invalid) -> Option<Targe
     }
 }
 
+pub(super) fn batch_id(fields: &Fields<'_>, invalid: &mut Invalid) -> Option<String> {
+    let text = string(fields, "batch_id", invalid)?;
+    let name = if is_name(&text) { Ok(text.clone()) } else { Err(NAME_RULE.to_owned()) };
+    checked("batch_id", &text, name, invalid)
+}
+
 pub(super) fn priority(fields: &Fields<'_>, invalid: &mut Invalid) -> Option<Priority> {
     let raw = fields.get("priority")?;
     let priority = match json::text(raw) {

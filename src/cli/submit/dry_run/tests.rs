@@ -160,6 +160,8 @@ fn waiting(now: Timestamp) -> Request {
         content_hash: String::new(),
         message_id: String::new(),
         downgraded_from: None,
+        batch_id: None,
+        trace: None,
         use_case: None,
         lane: Lane::new("default", "us-east-1", &model_id),
         model_id,
