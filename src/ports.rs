@@ -14,6 +14,7 @@ pub mod queue;
 pub mod quotas;
 pub mod registers;
 pub mod reports;
+pub mod spans;
 pub mod usage;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ pub use queue::{Delivery, Depth, Outgoing, Queue};
 pub use quotas::{QuotaRow, Quotas};
 pub use registers::{Register, Registers};
 pub use reports::{ReportRow, Reports};
+pub use spans::{Span, SpanKind, SpanValue, Spans};
 pub use usage::{Minute, MinuteTokens, UsageFeed};
 
 /// A port that could not do its work. Carries no payload and no secret.

@@ -24,8 +24,9 @@ use crate::pipeline::record::{self, Recorder};
 use crate::pipeline::reporter::{self, Observer, Reporter};
 use crate::pipeline::spend::{self, Spend};
 use crate::pipeline::tally::Tally;
+use crate::pipeline::tracer::Tracer;
 use crate::pipeline::usage::Used;
-use crate::ports::{Model, Ports, Quotas, UsageFeed};
+use crate::ports::{Model, Ports, Quotas, Spans, UsageFeed};
 use crate::request::Status;
 use crate::shutdown::Stop;
 
@@ -42,6 +43,8 @@ const IDLE_LOOKS: u32 = 15;
 
 /// How long a worker that ends tries to save what it spent.
 const SPEND_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a worker that ends tries to hand over its last spans.
+const TRACES_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the work waits for the first look at Service Quotas.
 const QUOTA_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -81,6 +84,8 @@ pub struct Worker {
     clock: Clock,
     settings: Settings,
     usage_feed: Option<Arc<dyn UsageFeed>>,
+    /// Where spans go, and what part of the traces that begin here.
+    traces: Option<(Arc<dyn Spans>, f64)>,
     gate: Gate,
     tally: Arc<Tally>,
     health: Arc<Health>,
@@ -95,8 +100,9 @@ impl Worker {
         let gate = Gate::in_fleet();
         let plans = settings.roles.contains(&Role::Plan);
         let fleet = Arc::new(Fleet::new(Arc::clone(&ports.registers), settings.worker.clone(), plans));
-        let (quotas, usage_feed, tally, health, gauges) = (None, None, Arc::default(), Arc::default(), Arc::default());
-        Self { ports, model, catalog, quotas, clock, settings, usage_feed, gate, tally, health, fleet, gauges }
+        let (quotas, usage_feed, traces) = (None, None, None);
+        let (tally, health, gauges) = (Arc::default(), Arc::default(), Arc::default());
+        Self { ports, model, catalog, quotas, clock, settings, usage_feed, traces, gate, tally, health, fleet, gauges }
     }
 
     /// With somewhere to look up the quotas that are not configured.
@@ -109,6 +115,12 @@ impl Worker {
     #[must_use]
     pub fn with_usage_feed(self, usage_feed: Option<Arc<dyn UsageFeed>>) -> Self {
         Self { usage_feed, ..self }
+    }
+
+    /// With somewhere to send traces; of those that begin here `ratio` (0 to 1) are recorded.
+    #[must_use]
+    pub fn with_traces(self, spans: Option<Arc<dyn Spans>>, ratio: f64) -> Self {
+        Self { traces: spans.map(|spans| (spans, ratio)), ..self }
     }
 
     /// What happens in it; may be read while it runs.
@@ -145,7 +157,7 @@ impl Worker {
     /// 1. stop intake: pollers, planner and caller take nothing new and hand back what has not begun;
     /// 2. drain: wait for calls in flight, at most the grace period, then leave them to others;
     /// 3. leave the fleet: give up the shares, the lease and the membership;
-    /// 4. flush: reports, results, deletions, alerts, what was spent, metrics.
+    /// 4. flush: reports, results, deletions, alerts, what was spent, traces, metrics.
     pub async fn run(self, stop: Stop) {
         self.health.ends_with(stop.intake.clone());
         let mut writers = JoinSet::new();
@@ -157,6 +169,16 @@ impl Worker {
             self.clock.clone(),
             self.settings.budgets.tenants().cloned().collect(),
         );
+        let mut tracing_out = JoinSet::new();
+        let tracer = match &self.traces {
+            Some((spans, ratio)) => {
+                let tally = Arc::clone(&self.tally);
+                let (tracer, serve) = Tracer::new(Arc::clone(spans), *ratio, &self.settings.worker, tally);
+                tracing_out.spawn(serve);
+                tracer
+            }
+            None => Tracer::off(),
+        };
         let (recorder, serve_records) = Recorder::new(
             &self.ports,
             record::Context {
@@ -164,6 +186,7 @@ impl Worker {
                 tally: Arc::clone(&self.tally),
                 spend: spend.clone(),
                 alerter,
+                tracer,
                 clock: self.clock.clone(),
                 inline_limit: self.settings.inline_limit,
             },
@@ -228,6 +251,9 @@ impl Worker {
         while crew.writers.join_next().await.is_some() {}
         if let Err(error) = spend.flush_within(SPEND_PATIENCE).await {
             tracing::error!(%error, "what was spent last could not be saved; the budgets do not count it");
+        }
+        if tokio::time::timeout(TRACES_PATIENCE, tracing_out.join_next()).await.is_err() {
+            tracing::warn!("the last spans could not be handed to the trace collector in time");
         }
         reporter::deliver(&*self.ports.metrics, &self.tally, self.clock.now()).await;
     }

@@ -25,7 +25,7 @@ use crate::ports::{Delivery, Inserted, Ledger, Payloads, PortError, PortResult, 
 use crate::request::message::{self, Fault, Invalid, Limits, Submission, Target};
 use crate::request::{
     Estimate, Failure, Lane, Metadata, ModelId, Operation, Outcome, PayloadRef, Priority, Request, RequestId, Row,
-    Status, Tenant, pointer,
+    Status, TRACEPARENT, Tenant, pointer,
 };
 use crate::retry;
 
@@ -204,6 +204,7 @@ impl Ingest {
         if deliveries.is_empty() {
             return;
         }
+        let began = self.clock.now();
         let _kept: Vec<_> = deliveries.iter().map(|d| self.keeper.keep(&d.receipt)).collect();
         let examinations: Vec<_> = deliveries.iter().map(|d| self.examine(d)).collect();
         let examined: Vec<Examined> = futures_util::stream::iter(examinations).buffered(EXAMINED).collect().await;
@@ -222,6 +223,7 @@ impl Ingest {
                 Inserted::New => {
                     self.tally.admitted();
                     self.admitted.notify_one();
+                    self.recorder.tracer().ingested(self.input.name(), delivery, &row, began, self.clock.now());
                 }
                 Inserted::Exists(present) if is_repeat(&present, &row.request) => self.tally.repeated(),
                 Inserted::Exists(_) => refused.push((delivery, Refusal::conflict(&row.request))),
@@ -282,7 +284,7 @@ impl Ingest {
             model_id: model.id.clone(),
             downgraded_from: None,
             batch_id: submission.batch_id.clone(),
-            trace: None,
+            trace: self.trace_of(delivery),
             use_case: match &submission.target {
                 Target::UseCase(name) => Some(name.clone()),
                 Target::Model(_) => None,
@@ -299,6 +301,11 @@ impl Ingest {
             received_at: now,
         };
         Ok((submission, request))
+    }
+
+    fn trace_of(&self, delivery: &Delivery) -> Option<String> {
+        let traceparent = delivery.attributes.get(TRACEPARENT).map(String::as_str);
+        self.recorder.tracer().begin(traceparent).map(|context| context.to_string())
     }
 
     async fn fetch(&self, object: &ForeignObject) -> Result<Bytes, Fault> {
@@ -344,7 +351,7 @@ impl Ingest {
             model_id: refusal.model_id.unwrap_or_else(ModelId::unknown),
             downgraded_from: None,
             batch_id: refusal.batch_id,
-            trace: None,
+            trace: self.trace_of(delivery),
             use_case: None,
             lane: Lane::none(),
             tenant: refusal.tenant,
@@ -372,6 +379,7 @@ impl Ingest {
                 }
                 Some(Inserted::Exists(_)) => attempt.0.request.id = own_id.clone(),
                 Some(Inserted::New) | None => {
+                    self.recorder.tracer().ingested(self.input.name(), delivery, &row, now, self.clock.now());
                     self.recorder.publish_new(&row, None).await;
                     return;
                 }

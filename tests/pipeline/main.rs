@@ -16,6 +16,7 @@ mod replicas;
 mod rig;
 mod shares;
 mod tenants;
+mod traces;
 
 use std::sync::LazyLock;
 use std::time::Duration;
