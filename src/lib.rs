@@ -15,4 +15,5 @@ pub mod request;
 pub mod retry;
 pub mod shutdown;
 pub mod simulator;
+pub mod telemetry;
 pub mod worker;

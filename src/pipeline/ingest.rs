@@ -11,6 +11,7 @@ use futures_util::StreamExt;
 use sha2::{Digest, Sha256};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::hold::Keeper;
 use super::intake::Intake;
@@ -28,6 +29,7 @@ use crate::request::{
     Status, TRACEPARENT, Tenant, pointer,
 };
 use crate::retry;
+use crate::telemetry::logs;
 
 /// Messages taken at a time by one poller: bounds what a kill leaves to be delivered again.
 const BATCH: usize = 20;
@@ -206,7 +208,8 @@ impl Ingest {
         }
         let began = self.clock.now();
         let _kept: Vec<_> = deliveries.iter().map(|d| self.keeper.keep(&d.receipt)).collect();
-        let examinations: Vec<_> = deliveries.iter().map(|d| self.examine(d)).collect();
+        let examinations: Vec<_> =
+            deliveries.iter().map(|d| self.examine(d).instrument(logs::message_span(&d.message_id))).collect();
         let examined: Vec<Examined> = futures_util::stream::iter(examinations).buffered(EXAMINED).collect().await;
 
         let mut rows = Vec::new();
@@ -229,7 +232,10 @@ impl Ingest {
                 Inserted::Exists(_) => refused.push((delivery, Refusal::conflict(&row.request))),
             }
         }
-        let rejections: Vec<_> = refused.into_iter().map(|(d, refusal)| self.reject(d, refusal)).collect();
+        let rejections = refused.into_iter().map(|(delivery, refusal)| {
+            self.reject(delivery, refusal).instrument(logs::message_span(&delivery.message_id))
+        });
+        let rejections: Vec<_> = rejections.collect();
         futures_util::stream::iter(rejections).buffer_unordered(EXAMINED).collect::<()>().await;
 
         let receipts = deliveries.into_iter().map(|d| d.receipt).collect();
@@ -243,6 +249,7 @@ impl Ingest {
         let now = self.clock.now();
         match self.read(delivery, now).await {
             Ok((submission, request)) => {
+                logs::note_request(&request);
                 let body = submission.body;
                 // Apart for every message: a repeat in another notation must not replace the bytes of the first.
                 let name = hex_digest(format!("{} {}", request.message_id, request.content_hash).as_bytes());
@@ -365,6 +372,7 @@ impl Ingest {
             received_at: now,
         };
         let outcome = Outcome { error: Some(refusal.failure), ..Outcome::at(now) };
+        logs::note_request(&request);
         let mut attempt = lifecycle::reject(request, outcome);
         // At most twice: under the id it asked for, and when others have that, under the message's own.
         for _ in 0..2 {

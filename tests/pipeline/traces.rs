@@ -222,9 +222,12 @@ async fn every_end_is_told_and_no_end_tells_what_was_asked() {
     let slow: Vec<_> = (0..4).map(|n| request(&format!("slow-{n}"), &marked("slow"))).collect();
     rig.send(&slow).await;
     let mut late = request("late", &marked("late"));
-    late["deadline"] = json!((START + seconds(20)).to_string());
-    rig.send(&[late]).await;
-    run(&rig, &sink, 1.0).await;
+    late["deadline"] = json!((START + seconds(40)).to_string());
+    let sender = async {
+        tokio::time::sleep(seconds(20)).await;
+        rig.send(&[late]).await;
+    };
+    tokio::join!(run(&rig, &sink, 1.0), sender);
 
     for (id, status, error, expected) in [
         ("fine", "SUCCEEDED", None, "ingest wait call record"),

@@ -20,6 +20,7 @@ use crate::ports::model::{CallError, CallErrorClass};
 use crate::ports::{Answer, Applied, Call, Severity};
 use crate::request::{Failure, Row, Status, Verdict};
 use crate::retry::{self, Next};
+use crate::telemetry::logs;
 
 /// A claimed request on its way through its attempts.
 struct Claimed {
@@ -192,6 +193,7 @@ impl Caller {
                 return Claiming::Over(if poison { End::Bury } else { End::Delete });
             }
         };
+        logs::note_request(&row.request);
         if let Some(Verdict { status, failure }) = row.verdict.clone() {
             let attempted = Attempted { row: &row, claim: &claim, calls: Calls::default(), latency: None };
             return Claiming::Over(self.end(attempted, status, failure).await);
