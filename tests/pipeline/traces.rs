@@ -210,7 +210,7 @@ async fn every_end_is_told_and_no_end_tells_what_was_asked() {
     let marked = |what: &str| format!("{what} xyzzy-marker");
     rig.model.on(&marked("throttled"), &[Reply::Fail(CallErrorClass::ThrottledRequests)]);
     rig.model.on(&marked("failed"), &[Reply::Fail(CallErrorClass::Final)]);
-    rig.model.on(&marked("slow"), &[Reply::After(seconds(100))]);
+    rig.model.on(&marked("slow"), &[const { Reply::After(Duration::from_secs(100)) }; 4]);
     for id in ["fine", "throttled", "failed"] {
         rig.send(&[request(id, &marked(id))]).await;
     }
