@@ -124,7 +124,7 @@ pub fn main() -> ExitCode {
 async fn dispatch(command: Command) -> Done {
     match command {
         Command::Demo(args) => demo::demo(args).await,
-        Command::Run(args) => run::run(args).await,
+        Command::Run(args) => Box::pin(run::run(args)).await,
         Command::Submit(args) => Box::pin(submit::submit(args)).await,
         Command::Status(args) => status::status(args).await,
         Command::Results(args) => results::results(args).await,

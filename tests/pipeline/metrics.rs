@@ -218,3 +218,30 @@ async fn minutes_that_were_not_taken_go_with_the_next_under_their_own_time() {
     assert!((sum("RequestsFinished") - 1.0).abs() < 1e-9 && (sum("BedrockCalls") - 1.0).abs() < 1e-9);
     assert!(sum("RequestsAdmitted").abs() < 1e-9, "what may have been taken is not sent again");
 }
+
+#[tokio::test(start_paused = true)]
+async fn no_producer_can_make_labels() {
+    let rig = Rig::new().await;
+    let odd: Vec<Value> = (0..60)
+        .map(|n| {
+            let mut message = of(&format!("tenant-{n}"), "normal", &format!("odd-{n}"));
+            message["model_id"] = json!(format!("{NOVA}-{n}"));
+            message["metadata"] = json!({"note": format!("note-{n}")});
+            message
+        })
+        .collect();
+    rig.send(&odd).await;
+    rig.send(&[of("tenant-x", "high", "good")]).await;
+    let worker = rig.worker("w", |_| {});
+    let observer = worker.observer();
+    worker.run(Stop::default()).await;
+    let page = observer.exposition();
+    assert!(page.contains("smoother_requests_finished_total{status=\"REJECTED\"} 60\n"), "{page}");
+    let lane = format!("lane=\"default:us-east-1:{NOVA}\"");
+    assert!(page.contains(&format!("smoother_bedrock_calls_total{{{lane}}} 1\n")), "{page}");
+    let labels = page.lines().filter(|line| !line.starts_with('#') && line.contains("lane="));
+    assert!(labels.clone().count() > 5 && labels.clone().all(|line| line.contains(&lane)), "{page}");
+    for telling in ["tenant", "odd", "note", "good"] {
+        assert!(!page.lines().any(|line| !line.starts_with('#') && line.contains(telling)), "{telling} in\n{page}");
+    }
+}

@@ -60,30 +60,30 @@ pub(super) fn render(
     let lanes: BTreeSet<&str> = lanes.map(|(_, lane)| lane.as_str()).collect();
     let mut page = String::new();
     for entry in METRICS.iter().filter(|entry| entry.is_exposed()) {
-        let mut lines = String::new();
+        let mut samples = String::new();
         for series in all_series(entry, &lanes) {
             let labels = labels(&series);
             match entry.kind {
                 Kind::Counter => {
                     let value = counted.get(&series).copied().unwrap_or_default();
-                    sample(&mut lines, &entry.prometheus(), &labels, value * entry.scale());
+                    sample(&mut samples, &entry.prometheus(), &labels, value * entry.scale());
                 }
                 Kind::Gauge => {
                     if let Some(value) = states.get(&series) {
-                        sample(&mut lines, &entry.prometheus(), &labels, value * entry.scale());
+                        sample(&mut samples, &entry.prometheus(), &labels, value * entry.scale());
                     }
                 }
                 Kind::Histogram => {
                     let none = Buckets::default();
-                    histogram(&mut lines, entry, &labels, measured.get(&series).unwrap_or(&none));
+                    histogram(&mut samples, entry, &labels, measured.get(&series).unwrap_or(&none));
                 }
             }
         }
         // A family without samples is left out whole.
-        if !lines.is_empty() {
+        if !samples.is_empty() {
             let (name, about) = (entry.prometheus(), entry.about().replace('\\', "\\\\"));
             // Writing to a String does not fail.
-            _ = write!(page, "# HELP {name} {about}\n# TYPE {name} {}\n{lines}", entry.kind.name());
+            _ = write!(page, "# HELP {name} {about}\n# TYPE {name} {}\n{samples}", entry.kind.name());
         }
     }
     page

@@ -50,7 +50,7 @@ impl Tracer {
         let mut attributes = common(&row.request);
         attributes.extend([
             ("messaging.system", "aws_sqs".into()),
-            ("messaging.operation.name", "receive".into()),
+            ("messaging.operation.name", "process".into()),
             ("messaging.operation.type", "process".into()),
             ("messaging.destination.name", text(queue.rsplit('/').next().unwrap_or(queue))),
             ("messaging.message.id", text(&delivery.message_id)),
