@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -9,7 +10,6 @@ use smoother::ports::model::CallErrorClass;
 use smoother::ports::{Delivery, Outgoing, PortError, PortResult, Span, SpanKind, SpanValue, Spans};
 use smoother::request::{Status, TRACEPARENT, TraceContext};
 use smoother::shutdown::Stop;
-use std::time::Duration;
 
 use crate::rig::{NOVA, Reply, Rig, START, request};
 use crate::seconds;
@@ -75,6 +75,7 @@ fn context_of(delivery: &Delivery) -> Option<TraceContext> {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_is_one_trace_from_its_message_to_its_result() {
+    use SpanKind::{Client, Consumer, Internal, Producer};
     let (rig, sink) = (Rig::new().await, Arc::<Sink>::default());
     rig.model.on("twice", &[Reply::Fail(CallErrorClass::ThrottledTokens), Reply::After(seconds(2))]);
     send(&rig, &request("r", "twice"), PARENT).await;
@@ -90,7 +91,6 @@ async fn a_request_is_one_trace_from_its_message_to_its_result() {
     assert_eq!(spans[0].parent, Some(0x00f0_67aa_0ba9_02b7), "ingest is the producer's child");
     assert!(spans[1..].iter().all(|span| span.parent == Some(spans[0].context.span_id)), "all else is ingest's");
     let kinds: Vec<SpanKind> = spans.iter().map(|span| span.kind).collect();
-    use SpanKind::{Client, Consumer, Internal, Producer};
     assert_eq!(kinds, [Consumer, Internal, Client, Internal, Client, Producer]);
 
     // Without a gap: a wait ends where a call starts, and the next one begins where it ended.
