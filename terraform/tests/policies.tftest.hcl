@@ -24,6 +24,7 @@ variables {
   usage_feed      = false
 
   metrics_namespace = "Smoother/test"
+  otlp_endpoint     = ""
 
   queue_arns             = { input = "arn:input", hold = "arn:hold", hold_dlq = "arn:hold-dlq", results = "arn:results" }
   input_queue_arn        = "arn:input"
