@@ -19,7 +19,7 @@ pub mod service_quotas;
 pub mod sns;
 pub mod sqs;
 #[cfg(test)]
-mod test_server;
+pub(crate) mod test_server;
 pub mod usage_feed;
 
 use std::sync::Arc;

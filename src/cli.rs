@@ -29,8 +29,10 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
+use crate::clock::Clock;
 use crate::config::Faults;
 use crate::ports::PortError;
+use crate::telemetry::logs::{Keep, Lines, Style};
 
 /// Keeps Amazon Bedrock busy and never overrun: a ranked, paced, exactly accounted worker.
 #[derive(Debug, Parser)]
@@ -156,14 +158,16 @@ fn fail(error: &Error) -> ExitCode {
 /// the SDK's finer logs carry whole requests, and with them prompts.
 fn log_to_stderr(level: LevelFilter) {
     let asked = EnvFilter::builder().with_default_directive(level.into()).with_env_var("SMOOTHER_LOG").from_env_lossy();
+    // Whatever is asked for: what our spans know belongs to every line.
+    let spans = filter_fn(|meta| meta.is_span() && meta.target().starts_with("smoother"));
     let safe = filter_fn(|event| *event.level() <= Level::INFO || event.target().starts_with("smoother"));
-    let logs = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    let logs = if std::io::stderr().is_terminal() {
-        logs.with_target(false).boxed()
-    } else {
-        logs.json().flatten_event(true).boxed()
-    };
-    tracing_subscriber::registry().with(logs.with_filter(asked.and(safe))).init();
+    let terminal = std::io::stderr().is_terminal();
+    let lines = Lines { style: if terminal { Style::Text } else { Style::Json }, clock: Clock::system() };
+    let logs = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(terminal).event_format(lines);
+    tracing_subscriber::registry()
+        .with(Keep.with_filter(spans.clone()))
+        .with(logs.with_filter(spans.or(asked.and(safe))))
+        .init();
 }
 
 /// A line for people, on stderr.

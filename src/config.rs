@@ -26,6 +26,7 @@ pub use self::render::document;
 pub use self::settings::{Config, ModelSettings, TenantSettings, UseCase};
 use self::settings::{SETTINGS, Setting, env_name};
 pub(crate) use self::units::duration as parse_duration;
+pub use self::value::Secret;
 use self::value::{Raw, Value};
 use crate::models::quota_id;
 use crate::request::Tenant;

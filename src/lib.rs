@@ -16,5 +16,6 @@ pub mod retry;
 mod shell;
 pub mod shutdown;
 pub mod simulator;
+pub mod telemetry;
 pub mod webhook;
 pub mod worker;

@@ -24,9 +24,11 @@ locals {
       SMOOTHER_ALLOWED_MODELS            = join(",", var.allowed_models)
       SMOOTHER_USAGE_FEED                = tostring(var.usage_feed)
       SMOOTHER_RETENTION_DAYS            = tostring(var.retention_days)
+      SMOOTHER_TRACE_SAMPLE_RATIO        = tostring(var.trace_sample_ratio)
     },
     # ECS does not take empty values for what is not set.
     length(var.allowed_source_buckets) == 0 ? {} : { SMOOTHER_ALLOWED_SOURCE_BUCKETS = join(",", var.allowed_source_buckets) },
+    var.otlp_endpoint == "" ? {} : { SMOOTHER_OTLP_ENDPOINT = var.otlp_endpoint },
     var.settings_file == "" ? {} : { SMOOTHER_SETTINGS = file(var.settings_file) },
   )
 }

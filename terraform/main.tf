@@ -130,6 +130,7 @@ module "worker" {
   autoscaling            = var.autoscaling
   backlog_per_replica    = var.backlog_per_replica
   metrics_namespace      = var.metrics_namespace
+  otlp_endpoint          = var.otlp_endpoint
 }
 
 module "gateway" {

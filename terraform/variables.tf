@@ -165,6 +165,30 @@ variable "usage_feed" {
   default     = false
 }
 
+variable "otlp_endpoint" {
+  description = "Base URL of an OpenTelemetry collector that takes the workers' traces by OTLP over HTTP, such as http://collector.example.internal:4318; \"\" for no traces. The workers may reach its port at any address."
+  type        = string
+  nullable    = false
+  default     = ""
+
+  validation {
+    condition     = var.otlp_endpoint == "" || can(regex("^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?$", var.otlp_endpoint))
+    error_message = "otlp_endpoint is \"${var.otlp_endpoint}\": expected a URL such as http://collector.example.internal:4318, or \"\" for no traces."
+  }
+}
+
+variable "trace_sample_ratio" {
+  description = "How many of the traces that begin at the workers are recorded, from none (0) to all (1). A producer that sends a traceparent decides for its own."
+  type        = number
+  nullable    = false
+  default     = 1
+
+  validation {
+    condition     = var.trace_sample_ratio >= 0 && var.trace_sample_ratio <= 1
+    error_message = "trace_sample_ratio is ${var.trace_sample_ratio}: expected a number from 0 to 1."
+  }
+}
+
 variable "settings_file" {
   description = "Path of a TOML file with any other settings of the worker (see smoother.example.toml), relative to where Terraform runs. What the variables here set counts more. Not for secrets: it is readable in the task definition."
   type        = string

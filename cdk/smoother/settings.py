@@ -46,6 +46,10 @@ class Settings:
     """Ids, patterns with `*`, or ARNs."""
     allowed_source_buckets: list[str]
     usage_feed: bool
+    otlp_endpoint: str
+    """Base URL of a collector of traces, OTLP over HTTP; empty for no traces."""
+    trace_sample_ratio: float
+    """From none (0) to all (1)."""
     settings_file: str
     """A TOML file, relative to where the cdk command runs; empty for none."""
     retention_days: int
@@ -157,6 +161,13 @@ _READERS: dict[str, Reader] = {
         text(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "an S3 bucket's name: 3 to 63 characters of a-z 0-9 . -")
     ),
     "usage_feed": flag,
+    "otlp_endpoint": or_empty(
+        text(
+            r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?",
+            "a URL such as http://collector.example.internal:4318",
+        )
+    ),
+    "trace_sample_ratio": number(0, 1),
     "settings_file": or_empty(text(r".+", "the path of a TOML file")),
     "retention_days": whole(1, 3650),
     "log_retention_days": one_of(_LOG_RETENTION_DAYS),

@@ -124,9 +124,12 @@ def _environment(settings: Settings) -> dict[str, str]:
         "SMOOTHER_USAGE_FEED": str(settings.usage_feed).lower(),
         "SMOOTHER_METRICS_NAMESPACE": settings.metrics_namespace,
         "SMOOTHER_RETENTION_DAYS": str(settings.retention_days),
+        "SMOOTHER_TRACE_SAMPLE_RATIO": str(settings.trace_sample_ratio),
     }
     if settings.allowed_source_buckets:
         environment["SMOOTHER_ALLOWED_SOURCE_BUCKETS"] = ",".join(settings.allowed_source_buckets)
+    if settings.otlp_endpoint:
+        environment["SMOOTHER_OTLP_ENDPOINT"] = settings.otlp_endpoint
     if settings.settings_text:
         environment["SMOOTHER_SETTINGS"] = settings.settings_text
     return environment

@@ -3,7 +3,7 @@
 from aws_cdk import aws_applicationautoscaling as autoscaling, aws_ecs as ecs
 from constructs import Construct
 
-from .network import to_aws
+from .network import to_aws, to_collector
 from .policies import Grants
 from .tasks import DRAIN_GRACE, Fargate, Task
 
@@ -31,7 +31,11 @@ class Worker(Construct):
             secrets={"SMOOTHER_ALERT_WEBHOOK_URL": webhook} if webhook else None,
         )
         self.security_group = fargate.network.security_group(
-            self, "SecurityGroup", "worker", f"Workers of {settings.name}: no ingress, HTTPS out", [to_aws()]
+            self,
+            "SecurityGroup",
+            "worker",
+            f"Workers of {settings.name}: no ingress, HTTPS out",
+            [to_aws(), *to_collector(settings.otlp_endpoint)],
         )
         # With autoscaling the number is not the template's, which would set it back with every deployment.
         replicas = None if settings.autoscaling else settings.min_replicas

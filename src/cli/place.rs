@@ -10,8 +10,9 @@ use crate::aws::clients;
 use crate::aws::service_quotas::ServiceQuotas;
 use crate::aws::usage_feed::CloudWatchUsage;
 use crate::clock::Clock;
-use crate::config::{Config, Loaded, Sources, is_secret};
-use crate::ports::{Alerts, Model, Ports, Quotas, UsageFeed};
+use crate::config::{Config, Loaded, Secret, Sources, is_secret};
+use crate::ports::{Alerts, Model, Ports, Quotas, Spans, UsageFeed};
+use crate::telemetry::otlp::Otlp;
 use crate::webhook::Webhook;
 use crate::{aws, local};
 
@@ -183,6 +184,13 @@ pub async fn usage_feed(config: &Config) -> Result<Option<Arc<dyn UsageFeed>>, E
     }
     let sdk = clients::sdk_config(&config.aws_region).await?;
     Ok(Some(Arc::new(CloudWatchUsage::new(&sdk, config.bedrock_endpoint.as_deref()))))
+}
+
+/// Where the spans of a worker go, if anywhere.
+pub fn traces(config: &Config, worker: &str) -> Option<Arc<dyn Spans>> {
+    let endpoint = config.otlp_endpoint.as_deref()?;
+    let headers = config.otlp_headers.as_ref().map(Secret::reveal).unwrap_or_default();
+    Some(Arc::new(Otlp::new(endpoint, headers, worker)))
 }
 
 impl Place {

@@ -15,9 +15,10 @@ use crate::pipeline::fleet::Role;
 use crate::pipeline::{alerts, call, ingest, plan, spend};
 use crate::retry::Policy;
 use crate::shutdown::Stop;
+use crate::telemetry;
 use crate::worker::{Settings, Worker};
 
-use super::place::{Place, PlaceArgs, quotas, usage_feed};
+use super::place::{Place, PlaceArgs, quotas, traces, usage_feed};
 use super::{Done, Error};
 
 /// Held requests are looked after when they are older than this and than two processing windows.
@@ -59,6 +60,7 @@ pub async fn run(args: Args) -> Done {
         RoleArg::Call => Role::Call,
     });
     let settings = worker_settings(&place, roles.collect(), args.until_idle);
+    telemetry::logs::set_worker(&settings.worker);
     let checks = match &place.config.health_listen {
         Some(addr) => {
             let bound = TcpListener::bind(addr).await;
@@ -69,7 +71,6 @@ pub async fn run(args: Args) -> Done {
     let model = place.model().await?;
     let catalog = Arc::new(Catalog::new(&place.config));
     tracing::info!(
-        worker = settings.worker,
         roles = ?settings.roles,
         place = place.dir.as_ref().map_or_else(|| place.config.aws_region.clone(), |dir| dir.display().to_string()),
         bedrock = place.config.bedrock_endpoint.as_deref().unwrap_or("Amazon Bedrock"),
@@ -77,14 +78,16 @@ pub async fn run(args: Args) -> Done {
         version = env!("CARGO_PKG_VERSION"),
         "smoother works"
     );
+    let traces = traces(&place.config, &settings.worker);
     let (quotas, usage_feed) = (quotas(&place.config).await?, usage_feed(&place.config).await?);
     let worker = Worker::new(place.ports.clone(), model, catalog, place.clock.clone(), settings)
         .with_quotas(quotas)
-        .with_usage_feed(usage_feed);
-    let (tally, health) = (worker.tally(), worker.health());
+        .with_usage_feed(usage_feed)
+        .with_traces(traces, place.config.trace_sample_ratio);
+    let (tally, health, observer) = (worker.tally(), worker.health(), worker.observer());
     let answer_checks = async {
         match checks {
-            Some(listener) => health::server::serve(listener, health).await,
+            Some(listener) => health::server::serve(listener, health, Arc::new(move || observer.exposition())).await,
             None => std::future::pending().await,
         }
     };

@@ -15,6 +15,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use self::attempts::End;
 use super::alerts::conditions::Condition;
@@ -28,6 +29,7 @@ use crate::clock::Clock;
 use crate::models::Catalog;
 use crate::ports::{Delivery, Ledger, Model, Payloads, Ports, Queue};
 use crate::retry::Policy;
+use crate::telemetry::logs;
 
 /// Hold messages taken with one receive.
 const RECEIVE: usize = 50;
@@ -152,10 +154,13 @@ impl Caller {
     async fn handle(&self, delivery: Delivery, stop: &CancellationToken) {
         let kept = self.keeper.keep(&delivery.receipt);
         let end = match serde_json::from_str::<HoldMessage>(&delivery.body) {
-            Ok(message) => match self.see_through(&message, delivery.receive_count, stop).await {
-                End::Bury => self.bury(message).await,
-                end => end,
-            },
+            Ok(message) => {
+                let span = logs::held_span(&message.request_id, &message.lane);
+                match self.see_through(&message, delivery.receive_count, stop).instrument(span).await {
+                    End::Bury => self.bury(message).await,
+                    end => end,
+                }
+            }
             Err(error) => {
                 let (queue, message) = (self.hold.name().to_owned(), delivery.message_id);
                 tracing::warn!(queue, message, %error, "a message in the hold queue is not smoother's");

@@ -24,6 +24,7 @@ variables {
   usage_feed      = false
 
   metrics_namespace = "Smoother/test"
+  otlp_endpoint     = ""
 
   webhook_secret_arn     = ""
   queue_arns             = { input = "arn:input", hold = "arn:hold", hold_dlq = "arn:hold-dlq", results = "arn:results" }

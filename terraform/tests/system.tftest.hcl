@@ -57,6 +57,7 @@ run "defaults" {
       SMOOTHER_ALLOWED_MODELS            = "amazon.*,anthropic.*,us.amazon.*,us.anthropic.*"
       SMOOTHER_USAGE_FEED                = "false"
       SMOOTHER_RETENTION_DAYS            = "30"
+      SMOOTHER_TRACE_SAMPLE_RATIO        = "1"
       SMOOTHER_DRAIN_GRACE               = "100s"
       SMOOTHER_HEALTH_LISTEN             = "127.0.0.1:8080"
     })
@@ -85,6 +86,8 @@ run "settings_reach_the_worker" {
     allowed_models            = ["eu.amazon.nova-lite-v1:0"]
     allowed_source_buckets    = ["their-bucket", "our-bucket"]
     usage_feed                = true
+    otlp_endpoint             = "http://collector.example.internal:4318"
+    trace_sample_ratio        = 0.25
     retention_days            = 9
     settings_file             = "tests/fixtures/settings.toml"
   }
@@ -108,6 +111,8 @@ run "settings_reach_the_worker" {
         SMOOTHER_ALLOWED_SOURCE_BUCKETS    = "their-bucket,our-bucket"
         SMOOTHER_USAGE_FEED                = "true"
         SMOOTHER_RETENTION_DAYS            = "9"
+        SMOOTHER_OTLP_ENDPOINT             = "http://collector.example.internal:4318"
+        SMOOTHER_TRACE_SAMPLE_RATIO        = "0.25"
         SMOOTHER_SETTINGS                  = "usd_per_day = 25\n"
       } : contains(jsondecode(module.worker.container_definitions)[0].environment, { name = name, value = value })
     ])

@@ -26,6 +26,8 @@ run "first_bad_values" {
     allowed_models            = []                                         # none
     allowed_source_buckets    = ["arn:aws:s3:::their-bucket"]              # arn
     settings_file             = "no-such-file.toml"                        # missing
+    otlp_endpoint             = "collector:4318"                           # no scheme
+    trace_sample_ratio        = 1.1                                        # more than all
     retention_days            = 0                                          # zero
     cpu_architecture          = "arm64"                                    # alias
     memory                    = 512                                        # too little
@@ -59,6 +61,8 @@ run "first_bad_values" {
     var.allowed_models,
     var.allowed_source_buckets,
     var.settings_file,
+    var.otlp_endpoint,
+    var.trace_sample_ratio,
     var.retention_days,
     var.cpu_architecture,
     var.memory,
@@ -95,6 +99,8 @@ run "second_bad_values" {
     allowed_models            = ["amazon nova"]                        # space
     allowed_source_buckets    = ["Their-Bucket"]                       # capital
     settings_file             = "tests"                                # folder
+    otlp_endpoint             = "http://a:b@collector:4318"            # with a password
+    trace_sample_ratio        = -0.1                                   # less than none
     retention_days            = 0.5                                    # fraction
     memory                    = 5120                                   # too much
     min_replicas              = 1.5                                    # fraction
@@ -125,6 +131,8 @@ run "second_bad_values" {
     var.allowed_models,
     var.allowed_source_buckets,
     var.settings_file,
+    var.otlp_endpoint,
+    var.trace_sample_ratio,
     var.retention_days,
     var.memory,
     var.min_replicas,

@@ -178,7 +178,8 @@ def test_security_groups(deployed, cloud):
 
     out = {(443, 443, "0.0.0.0/0")}
     assert rules(f"{NAME}-worker", "IpPermissions") == set()
-    shows(deployed, "egress of security groups", lambda: rules(f"{NAME}-worker", "IpPermissionsEgress"), out)
+    collector = {(4318, 4318, "0.0.0.0/0")}
+    shows(deployed, "egress of security groups", lambda: rules(f"{NAME}-worker", "IpPermissionsEgress"), out | collector)
     shows(deployed, "egress of security groups", lambda: rules(f"{NAME}-gateway", "IpPermissionsEgress"), out)
     balancer = groups[f"{NAME}-gateway-alb"]["GroupId"]
     if "AWS::EC2::SecurityGroupIngress" not in LACKS[deployed.kind]:

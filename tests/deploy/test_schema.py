@@ -23,6 +23,8 @@ VARIABLES = {
     "allowed_models": ",".join,
     "allowed_source_buckets": ",".join,
     "usage_feed": lambda value: str(value).lower(),
+    "otlp_endpoint": str,
+    "trace_sample_ratio": str,
     "retention_days": str,
 }
 OUTPUTS = {

@@ -18,6 +18,7 @@ mod reports;
 mod rig;
 mod shares;
 mod tenants;
+mod traces;
 
 use std::sync::LazyLock;
 use std::time::Duration;

@@ -18,8 +18,8 @@ use smoother::ports::payloads::{Fetched, ForeignObject};
 use smoother::ports::reports::Slice;
 use smoother::ports::{
     Alert, Alerts, Answer, Applied, Call, Datum, Delivery, Depth, Inserted, Ledger, Metrics, Model, Outgoing, Page,
-    Payloads, PortResult, Ports, PutKind, Queue, Register, Registers, ReportRow, Reports, Transition, Work, WorkItem,
-    WorkList,
+    Payloads, PortResult, Ports, PutKind, Queue, Register, Registers, ReportRow, Reports, Transition, Undelivered,
+    Work, WorkItem, WorkList,
 };
 use smoother::request::{Flow, PayloadRef, Priority, RequestId, Row};
 use tokio::sync::{Notify, oneshot};
@@ -428,7 +428,7 @@ impl Alerts for Mortal<dyn Alerts> {
 
 #[async_trait]
 impl Metrics for Mortal<dyn Metrics> {
-    async fn put(&self, data: Vec<Datum>) -> PortResult<()> {
+    async fn put(&self, data: Vec<Datum>) -> Result<(), Undelivered> {
         let inner = Arc::clone(&self.inner);
         self.life.effect("put metrics".to_owned(), async move { inner.put(data).await }).await
     }

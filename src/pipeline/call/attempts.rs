@@ -14,11 +14,13 @@ use crate::pipeline::lifecycle::{self, Calls};
 use crate::pipeline::pace::{Ask, Paused, Permit, Settlement};
 use crate::pipeline::quotas::lane_limits;
 use crate::pipeline::record::Attempted;
+use crate::pipeline::tracer::Called;
 use crate::pipeline::{rank, verdict};
 use crate::ports::model::{CallError, CallErrorClass};
 use crate::ports::{Answer, Applied, Call};
 use crate::request::{Failure, Row, Status, Verdict};
 use crate::retry::{self, Next};
+use crate::telemetry::logs;
 
 /// A claimed request on its way through its attempts.
 struct Claimed {
@@ -50,6 +52,7 @@ impl Caller {
     pub(super) async fn see_through(&self, message: &HoldMessage, receives: u32, stop: &CancellationToken) -> End {
         let mut claimed: Option<Box<Claimed>> = None;
         let mut calls = Calls::default();
+        let mut last_call: Option<Timestamp> = None;
         loop {
             // What was called before goes on before others of its class.
             let rank = if claimed.is_some() { rank::first(&message.rank) } else { message.rank.clone() };
@@ -73,9 +76,15 @@ impl Caller {
             let current = claimed.insert(current);
             permit.mark_called();
             let started = Instant::now();
-            calls.start(self.context.clock.now());
+            let start = self.context.clock.now();
+            calls.start(start);
+            self.context.recorder.tracer().waited(&current.row, last_call, start);
             let outcome = self.call(current).await;
             let latency = Some(started.elapsed());
+            let end = *last_call.insert(self.context.clock.now());
+            let number = current.row.attempts + current.row.throttles + calls.attempts + calls.throttles + 1;
+            let called = Called { start, end, number, outcome: outcome.as_ref() };
+            self.context.recorder.tracer().called(&current.row, &called);
             self.context.tally.called(message.lane.as_str(), outcome.as_ref().err().map(|e| e.class));
             self.context.recorder.alerter().called(&message.lane, outcome.is_ok());
             let error = match outcome {
@@ -186,6 +195,7 @@ impl Caller {
                 return Claiming::Over(if poison { End::Bury } else { End::Delete });
             }
         };
+        logs::note_request(&row.request);
         if let Some(Verdict { status, failure }) = row.verdict.clone() {
             let attempted = Attempted { row: &row, claim: &claim, calls: Calls::default(), latency: None };
             return Claiming::Over(self.end(attempted, status, failure).await);

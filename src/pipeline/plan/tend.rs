@@ -13,6 +13,7 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::{Planner, Term, first_error};
 use crate::clock::Timestamp;
@@ -22,6 +23,7 @@ use crate::pipeline::lifecycle;
 use crate::ports::alerts::Kind;
 use crate::ports::{Applied, Page, PortResult, Work, WorkList};
 use crate::request::{Row, Status};
+use crate::telemetry::logs;
 
 /// Deferrals that end, and overdue rows, looked at per round.
 pub(super) const SWEEP: usize = 500;
@@ -141,7 +143,7 @@ impl Planner {
         }
         if row.status.is_terminal() {
             // Finished under this very message, but killed, and then received in vain, before all was told.
-            self.context.recorder.publish(&row).await;
+            self.context.recorder.publish(&row).instrument(logs::request_span(&row.request)).await;
         } else {
             let now = self.context.clock.now();
             self.look_after(&row, "its message was received three times without an end", now).await;
@@ -158,7 +160,8 @@ impl Planner {
             Status::Queued | Status::Running => lifecycle::requeue(row, why, now),
             _ => return,
         };
-        tracing::info!(request_id = %row.request.id, status = %row.status, lost_claims = row.claims, why, "looking after a held request");
-        self.context.recorder.apply(transition).await;
+        let span = logs::request_span(&row.request);
+        tracing::info!(parent: &span, status = %row.status, lost_claims = row.claims, why, "looking after a held request");
+        self.context.recorder.apply(transition).instrument(span).await;
     }
 }

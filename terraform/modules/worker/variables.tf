@@ -95,3 +95,8 @@ variable "metrics_namespace" {
   description = "CloudWatch namespace of the worker's metrics."
   type        = string
 }
+
+variable "otlp_endpoint" {
+  description = "URL of the collector that traces go to; empty for none."
+  type        = string
+}

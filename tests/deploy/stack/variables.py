@@ -52,6 +52,8 @@ EVERYTHING = {
     ],
     "allowed_source_buckets": [SOURCE_BUCKET],
     "usage_feed": True,
+    "otlp_endpoint": "http://127.0.0.1:4318",
+    "trace_sample_ratio": 0.25,
     "retention_days": 20,
     "log_retention_days": 180,
     "vpc_cidr": "10.84.0.0/16",
