@@ -43,6 +43,7 @@ run "defaults" {
       SMOOTHER_MAX_CONCURRENT_EXECUTIONS = "30"
       SMOOTHER_ALARM_THRESHOLD           = "5"
       SMOOTHER_ALARM_EVALUATION_PERIODS  = "1"
+      SMOOTHER_ALERT_COOLDOWN            = "900s"
       SMOOTHER_DASHBOARD_NAME            = "bedrock-errors"
       SMOOTHER_METRICS_NAMESPACE         = "Smoother"
       SMOOTHER_QUEUE_DEPTH_THRESHOLD     = "100"

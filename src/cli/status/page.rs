@@ -51,12 +51,12 @@ fn alerts(page: &mut String, now: &Overview, paint: Paint) -> std::fmt::Result {
     heading(page, paint, "Alerts")?;
     for alert in now.alerts.iter().take(ALERTS) {
         let tone = if alert.severity == Severity::Critical { Tone::Bad } else { Tone::Warn };
-        let [what, since] = lines(alert, now.at, WIDTH - 2);
+        let [what, since] = lines(alert, now.at).map(|line| clip(&line, WIDTH - 2));
         writeln!(page, "  {}\n  {}", paint.paint(tone, &what), paint.paint(Tone::Faint, &since))?;
     }
     let more = now.alerts.len().saturating_sub(ALERTS);
     let rest = if more > 0 { format!("and {more} more: ") } else { String::new() };
-    writeln!(page, "  {rest}{}\n", paint.paint(Tone::Faint, "smoother alerts show KEY tells what to do"))
+    writeln!(page, "  {rest}{}\n", paint.paint(Tone::Faint, "smoother alerts tells what to do"))
 }
 
 fn requests(page: &mut String, now: &Overview, paint: Paint) -> std::fmt::Result {
@@ -240,7 +240,7 @@ smoother · ./data · 2026-11-21 09:08:43 UTC
 Alerts
   critical  access denied to amazon.nova-lite-v1:0
             for 12 m 00 s, 340 times · access-denied/default:us-east-1:amazon.nova-lite-v1:0
-  smoother alerts show KEY tells what to do
+  smoother alerts tells what to do
 
 Requests
   open      1,204 received · 0 queued · 30 running
