@@ -165,7 +165,7 @@ pub async fn open_local(dir: PathBuf, config: Config, clock: Clock) -> Result<Pl
 /// The channel besides that of the place, if there is one.
 fn webhook(config: &Config) -> Result<Option<Arc<dyn Alerts>>, Error> {
     let Some(url) = &config.alert_webhook_url else { return Ok(None) };
-    Ok(Some(Arc::new(Webhook::new(url)?)))
+    Ok(Some(Arc::new(Webhook::new(url.reveal())?)))
 }
 
 /// Where quotas are looked up that are not configured, if anywhere.
