@@ -4,6 +4,7 @@ mod check_config;
 mod control;
 mod demo;
 mod dlq;
+mod export;
 mod format;
 mod health;
 mod init;
@@ -66,6 +67,8 @@ enum Command {
     Audit(control::audit::Args),
     /// Shows what took workers down again and again, puts it back into line, or throws it away
     Dlq(dlq::Args),
+    /// Writes the reporting table to files by day, for analysts: Parquet, JSON lines or CSV
+    Export(export::Args),
     /// Prints the effective settings and where each came from, or everything that is wrong
     CheckConfig(check_config::Args),
     /// Shows the quotas in force and where each is from: settings, Service Quotas, or assumed
@@ -133,6 +136,7 @@ async fn dispatch(command: Command) -> Done {
         Command::Resume(args) => control::resume(args).await,
         Command::Audit(args) => control::audit::audit(args).await,
         Command::Dlq(args) => dlq::dlq(args).await,
+        Command::Export(args) => export::export(args).await,
         Command::CheckConfig(args) => check_config::check_config(&args),
         Command::Quotas(args) => quotas::quotas(args).await,
         Command::Health(args) => health::health(args).await,
