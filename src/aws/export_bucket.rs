@@ -52,6 +52,14 @@ impl ExportBucket {
         &self.prefix
     }
 
+    async fn is_there(&self, key: &str) -> PortResult<bool> {
+        let what = format!("s3 list {key} in {}", self.bucket);
+        let call = self.client.list_objects_v2().bucket(&self.bucket).prefix(key).max_keys(1);
+        let listed = call.send().await.map_err(|e| advised(port_error(what, &e)))?;
+        // Whatever else begins with it comes after it.
+        Ok(listed.contents().first().and_then(|object| object.key()) == Some(key))
+    }
+
     fn key(&self, path: &str) -> String {
         format!("{}{path}", self.prefix)
     }
@@ -92,8 +100,13 @@ impl ExportTarget for ExportBucket {
         &self.name
     }
 
+    /// Looks first whether it is there: S3 tells a missing object from a forbidden one only to those who may list the whole
+    /// bucket.
     async fn read(&self, path: &str) -> PortResult<Option<Bytes>> {
         let key = self.key(path);
+        if !self.is_there(&key).await? {
+            return Ok(None);
+        }
         let what = format!("s3 get {key} from {}", self.bucket);
         match self.client.get_object().bucket(&self.bucket).key(&key).send().await {
             Ok(object) => match object.body.collect().await {

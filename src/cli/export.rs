@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::aws::clients;
 use crate::aws::export_bucket::ExportBucket;
+use crate::aws::schema::EXPORTS;
 use crate::clock::Timestamp;
 use crate::export::{Export, ExportTarget, Format, Hour, Progress, Range, Summary};
 use crate::local::ExportDir;
@@ -18,10 +19,7 @@ use crate::local::ExportDir;
 use super::control::times::{Moment, moment, span};
 use super::format::{count, date_time, shell_word, thousands};
 use super::place::{Place, PlaceArgs};
-use super::{Done, Error, print, say};
-
-/// What survives the bucket's retention in all deployments.
-const KEPT_PREFIX: &str = "exports/";
+use super::{Done, Error, print};
 
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
@@ -126,13 +124,11 @@ async fn open_target(to: &str, place: &Place) -> Result<Box<dyn ExportTarget>, E
     if to.starts_with("s3://") {
         let sdk = clients::sdk_config(&place.config.aws_region).await?;
         let target = ExportBucket::new(&sdk, to)?;
-        if place.config.bucket.as_deref() == Some(target.bucket()) && !target.prefix().starts_with(KEPT_PREFIX) {
-            say(&format!(
-                "warning: what is in {} outside {KEPT_PREFIX} is deleted after {} days; to keep exports: --to s3://{}/{KEPT_PREFIX}",
-                target.bucket(),
-                place.config.retention_days,
+        if place.config.bucket.as_deref() == Some(target.bucket()) && !target.prefix().starts_with(EXPORTS) {
+            return Err(Error::Said(format!(
+                "--to is {to}, in the bucket of request and result bodies; exports have their place there: --to s3://{}/{EXPORTS}",
                 target.bucket()
-            ));
+            )));
         }
         return Ok(Box::new(target));
     }

@@ -10,7 +10,7 @@ use crate::ports::PortResult;
 pub struct Found {
     /// Its name without its folder.
     pub name: String,
-    /// Another one whenever the file was written again, even with the same bytes.
+    /// Another one whenever its content has changed.
     pub tag: String,
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -137,10 +138,10 @@ impl Draft for DirDraft {
     async fn discard(self: Box<Self>) {}
 }
 
-/// By when it was written and its length: each file here is a new one.
+/// By which file it is, when it was written, and how long it is: each file here is a new one.
 fn tag(metadata: &fs::Metadata) -> io::Result<String> {
     let written = metadata.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Ok(format!("{}-{}", written.as_nanos(), metadata.len()))
+    Ok(format!("{}-{}-{}", metadata.ino(), written.as_nanos(), metadata.len()))
 }
 
 fn sync_directory(path: &Path) -> io::Result<()> {
