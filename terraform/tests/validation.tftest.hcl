@@ -36,6 +36,8 @@ run "first_bad_values" {
     gateway_replicas          = 0                                          # zero
     gateway_cidrs             = ["203.0.113.7"]                            # address
     discovery_schedule        = "every day"                                # words
+    export_schedule           = "every day"                                # words
+    report_retention_days     = 0
     discovery_role_arns       = ["arn:aws:iam::123456789012:user/someone"] # user
     alarm_threshold           = 0                                          # zero
     alarm_evaluation_periods  = 0                                          # zero
@@ -67,6 +69,8 @@ run "first_bad_values" {
     var.gateway_replicas,
     var.gateway_cidrs,
     var.discovery_schedule,
+    var.export_schedule,
+    var.report_retention_days,
     var.discovery_role_arns,
     var.alarm_threshold,
     var.alarm_evaluation_periods,
@@ -99,6 +103,8 @@ run "second_bad_values" {
     gateway_replicas          = 1.5                                  # fraction
     gateway_cidrs             = ["203.0.113.7/24"]                   # host bits
     discovery_schedule        = "cron(0 6 * * *)"                    # unix cron
+    export_schedule           = "cron(0 6 * * *)"                    # unix cron
+    report_retention_days     = 3651
     discovery_role_arns       = ["models"]                           # name
     alarm_threshold           = 1.5                                  # fraction
     alarm_evaluation_periods  = 1.5                                  # fraction
@@ -127,6 +133,8 @@ run "second_bad_values" {
     var.gateway_replicas,
     var.gateway_cidrs,
     var.discovery_schedule,
+    var.export_schedule,
+    var.report_retention_days,
     var.discovery_role_arns,
     var.alarm_threshold,
     var.alarm_evaluation_periods,
@@ -154,6 +162,8 @@ run "third_bad_values" {
     vpc_cidr                  = "10.0.0.0/8"                           # too large
     gateway_cidrs             = ["2001:db8::/32"]                      # ipv6
     discovery_schedule        = "rate(0 days)"                         # zero
+    export_schedule           = "rate(0 days)"                         # zero
+    report_retention_days     = 1.5
     alarm_evaluation_periods  = 101                                    # too many
   }
 
@@ -172,6 +182,8 @@ run "third_bad_values" {
     var.vpc_cidr,
     var.gateway_cidrs,
     var.discovery_schedule,
+    var.export_schedule,
+    var.report_retention_days,
     var.alarm_evaluation_periods,
   ]
 }
