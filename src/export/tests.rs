@@ -438,3 +438,28 @@ fn large_files_have_several_row_groups() {
     assert_eq!(groups, [50_000, 1]);
     assert!(read_parquet(file, "2026-11-21") == rows, "what was read is not what was written");
 }
+
+/// `docs/reporting.md` has the columns from here, between two marks.
+#[test]
+fn the_columns_of_the_docs_are_those_of_the_rows() {
+    use crate::aws::schema::glue_type;
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reporting.md");
+    let found = fs::read_to_string(path).unwrap();
+    let (begin, end) = ("<!-- columns:begin -->\n", "<!-- columns:end -->");
+    let (head, rest) = found.split_once(begin).unwrap();
+    let (_, tail) = rest.split_once(end).unwrap();
+    let mut table =
+        "From `src/ports/reports.rs`; after a change there: `UPDATE_DOCS=1 cargo test --lib export`\n\n".to_owned();
+    table += "| column | type | unit | may be absent | meaning |\n|---|---|---|---|---|\n";
+    for column in ReportRow::COLUMNS {
+        let (name, kind, unit, about) = (column.name, glue_type(column.kind), column.unit, column.about());
+        let absent = if column.optional { "yes" } else { "" };
+        table += &format!("| `{name}` | {kind} | {unit} | {absent} | {about} |\n");
+    }
+    let expected = format!("{head}{begin}{table}{end}{tail}");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(path, &expected).unwrap();
+    } else {
+        assert!(found == expected, "docs/reporting.md has old columns: UPDATE_DOCS=1 cargo test --lib export");
+    }
+}
