@@ -289,7 +289,7 @@ run "analyst" {
   variables {
     reporting_table = { arn = "arn:reporting" }
     bucket          = { name = "calls", arn = "arn:bucket" }
-    key_arn         = "arn:key"
+    key_arn         = "arn:aws:kms:us-east-1:123456789012:key/k"
   }
 
   assert {
@@ -306,7 +306,7 @@ run "analyst" {
       Queries        = "arn:aws:athena:us-east-1:123456789012:workgroup/smoother"
       Console        = "*"
       ConsoleCatalog = "arn:aws:athena:us-east-1:123456789012:datacatalog/AwsDataCatalog"
-      Key            = "arn:key"
+      Key            = "arn:aws:kms:us-east-1:123456789012:key/k"
     }
     error_message = "analysts may ${data.aws_iam_policy_document.analyst.json}"
   }

@@ -14,29 +14,29 @@ run "first_bad_values" {
   command = plan
 
   variables {
-    aws_region                = "virginia"                                 # place
-    name                      = "Smoother"                                 # capital
-    notification_email        = "oncall"                                   # no at
-    image                     = "registry.example.com/smoother"            # no tag
-    tags                      = { "aws:thing" = "x" }                      # reserved
-    average_request_duration  = 0                                          # zero
-    minutes_to_process        = 0                                          # zero
-    max_concurrent_executions = 0                                          # zero
-    queue_depth_threshold     = 0                                          # zero
-    allowed_models            = []                                         # none
-    allowed_source_buckets    = ["arn:aws:s3:::their-bucket"]              # arn
-    settings_file             = "no-such-file.toml"                        # missing
-    retention_days            = 0                                          # zero
-    cpu_architecture          = "arm64"                                    # alias
-    memory                    = 512                                        # too little
-    min_replicas              = 0                                          # zero
-    backlog_per_replica       = 0                                          # zero
-    vpc_id                    = "default"                                  # name
-    vpc_cidr                  = "10.83.0.1/16"                             # host bits
-    gateway_replicas          = 0                                          # zero
-    gateway_cidrs             = ["203.0.113.7"]                            # address
-    discovery_schedule        = "every day"                                # words
-    export_schedule           = "every day"                                # words
+    aws_region                = "virginia"                      # place
+    name                      = "Smoother"                      # capital
+    notification_email        = "oncall"                        # no at
+    image                     = "registry.example.com/smoother" # no tag
+    tags                      = { "aws:thing" = "x" }           # reserved
+    average_request_duration  = 0                               # zero
+    minutes_to_process        = 0                               # zero
+    max_concurrent_executions = 0                               # zero
+    queue_depth_threshold     = 0                               # zero
+    allowed_models            = []                              # none
+    allowed_source_buckets    = ["arn:aws:s3:::their-bucket"]   # arn
+    settings_file             = "no-such-file.toml"             # missing
+    retention_days            = 0                               # zero
+    cpu_architecture          = "arm64"                         # alias
+    memory                    = 512                             # too little
+    min_replicas              = 0                               # zero
+    backlog_per_replica       = 0                               # zero
+    vpc_id                    = "default"                       # name
+    vpc_cidr                  = "10.83.0.1/16"                  # host bits
+    gateway_replicas          = 0                               # zero
+    gateway_cidrs             = ["203.0.113.7"]                 # address
+    discovery_schedule        = "every day"                     # words
+    export_schedule           = "every day"                     # words
     report_retention_days     = 0
     discovery_role_arns       = ["arn:aws:iam::123456789012:user/someone"] # user
     alarm_threshold           = 0                                          # zero
@@ -105,12 +105,12 @@ run "second_bad_values" {
     discovery_schedule        = "cron(0 6 * * *)"                    # unix cron
     export_schedule           = "cron(0 6 * * *)"                    # unix cron
     report_retention_days     = 3651
-    discovery_role_arns       = ["models"]                           # name
-    alarm_threshold           = 1.5                                  # fraction
-    alarm_evaluation_periods  = 1.5                                  # fraction
-    dashboard_name            = ""                                   # empty
-    metrics_namespace         = "two words"                          # blank
-    log_retention_days        = 0                                    # for ever
+    discovery_role_arns       = ["models"]  # name
+    alarm_threshold           = 1.5         # fraction
+    alarm_evaluation_periods  = 1.5         # fraction
+    dashboard_name            = ""          # empty
+    metrics_namespace         = "two words" # blank
+    log_retention_days        = 0           # for ever
   }
 
   expect_failures = [
@@ -164,7 +164,7 @@ run "third_bad_values" {
     discovery_schedule        = "rate(0 days)"                         # zero
     export_schedule           = "rate(0 days)"                         # zero
     report_retention_days     = 1.5
-    alarm_evaluation_periods  = 101                                    # too many
+    alarm_evaluation_periods  = 101 # too many
   }
 
   expect_failures = [

@@ -40,6 +40,7 @@ def work(place, bedrock, worker, tmp_path):
     simulator = bedrock(simulated(0.05, "faults = { throttle = 0.1, internal_500 = 0.05 }"))
     config = tmp_path / "smoother.toml"
     config.write_text(worker_settings(retry_base="50ms"))
+    place.env = {**place.env, "SMOOTHER_CONFIG": str(config)}
     batch = [
         json.dumps({"request_id": f"batch-{n}", "batch_id": "nightly", "model_id": NOVA, "converse": ask("hi"), "metadata": {"team": "a,\"b\"\n=1"}})
         for n in range(4)
@@ -47,7 +48,7 @@ def work(place, bedrock, worker, tmp_path):
     kinds = ("plain", "tool", "image", "embedding", "everything", "use case")
     goods = [message for message in map(good, range(REQUESTS)) if message.kind in kinds] + [denied(1)]
     place.send([message.text for message in goods] + batch)
-    process = worker(place, simulator, "--config", config, "--set", "plan_interval=200ms", "--until-idle")
+    process = worker(place, simulator, "--set", "plan_interval=200ms", "--until-idle")
     assert process.ended(120) == 0
     return sorted([message.name for message in goods] + [f"batch-{n}" for n in range(4)])
 

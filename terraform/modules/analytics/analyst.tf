@@ -69,8 +69,8 @@ data "aws_iam_policy_document" "analyst" {
     actions = ["glue:GetDatabase", "glue:GetTable", "glue:GetTables", "glue:GetPartitions"]
     resources = [
       "${local.arn}:glue:${local.account}:catalog",
-      "${local.arn}:glue:${local.account}:database/${aws_glue_catalog_database.this.name}",
-      "${local.arn}:glue:${local.account}:table/${aws_glue_catalog_database.this.name}/${aws_glue_catalog_table.requests.name}",
+      "${local.arn}:glue:${local.account}:database/${local.database}",
+      "${local.arn}:glue:${local.account}:table/${local.database}/${local.table}",
     ]
   }
 

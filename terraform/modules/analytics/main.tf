@@ -2,8 +2,10 @@
 # Nothing of it costs anything while nobody asks.
 
 locals {
-  exports = "exports/"
-  results = "athena/"
+  database = replace(var.deployment.name, "-", "_")
+  table    = "requests"
+  exports  = "exports/"
+  results  = "athena/"
   # Of a query; $0.50 at $5 a terabyte.
   bytes_scanned_cutoff = 107374182400
   # From src/ports/reports.rs, written by its tests.
@@ -11,12 +13,12 @@ locals {
 }
 
 resource "aws_glue_catalog_database" "this" {
-  name        = replace(var.deployment.name, "-", "_")
+  name        = local.database
   description = "${var.deployment.name}: exports of the reporting table"
 }
 
 resource "aws_glue_catalog_table" "requests" {
-  name          = "requests"
+  name          = local.table
   database_name = aws_glue_catalog_database.this.name
   description   = "One row per finished request; day by day, hour by hour"
   table_type    = "EXTERNAL_TABLE"
