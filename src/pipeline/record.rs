@@ -166,10 +166,16 @@ impl Recorder {
     /// What is known of an end however it came about.
     fn outcome(&self, attempted: &Attempted<'_>) -> Outcome {
         let called = attempted.calls.started_at.is_some();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a sum of token counts; `as` saturates"
+        )]
+        let tokens = attempted.calls.quota_tokens.round() as u64;
         let quota = called.then(|| {
             let limits = lane_limits(&self.catalog.admitted(&attempted.row.request.lane.model()));
             QuotaUse {
-                tokens: attempted.calls.quota_tokens.round() as u64,
+                tokens,
                 requests_per_minute: limits.requests_per_minute,
                 tokens_per_minute: limits.tokens_per_minute,
             }

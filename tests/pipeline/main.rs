@@ -13,6 +13,7 @@ mod pauses;
 mod quotas;
 mod registers;
 mod replicas;
+mod reports;
 mod rig;
 mod shares;
 mod tenants;

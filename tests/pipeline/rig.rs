@@ -15,7 +15,8 @@ use smoother::pipeline::fleet::Role;
 use smoother::pipeline::spend::{Limits, Usd, spent};
 use smoother::pipeline::{alerter, call, ingest, plan};
 use smoother::ports::model::{CallError, CallErrorClass};
-use smoother::ports::{Answer, Call, Model, Outgoing, Ports};
+use smoother::ports::reports::Slice;
+use smoother::ports::{Answer, Call, Model, Outgoing, Ports, ReportRow};
 use smoother::request::{RequestId, Row, Usage};
 use smoother::retry::Policy;
 use smoother::shutdown::Stop;
@@ -32,6 +33,8 @@ pub enum Reply {
     After(Duration),
     /// Answers with a body of this many bytes.
     Large(usize),
+    /// Answers in a service tier.
+    InTier(&'static str),
     /// Fails so.
     Fail(CallErrorClass),
     /// Never answers.
@@ -76,6 +79,7 @@ impl Model for Script {
                 tokio::time::sleep(delay).await;
                 Ok(answer("fine".to_owned()))
             }
+            Reply::InTier(tier) => Ok(Answer { service_tier: Some(tier.to_owned()), ..answer("fine".to_owned()) }),
             Reply::Large(bytes) => Ok(answer("x".repeat(bytes))),
             Reply::Fail(class) => Err(CallError {
                 class,
@@ -246,12 +250,26 @@ impl Rig {
     /// Report rows of the days around the start, by request id.
     pub async fn reports(&self) -> BTreeMap<String, usize> {
         let mut all = BTreeMap::new();
-        for day in ["2026-11-21", "2026-11-22"] {
-            for row in self.local.ports.reports.page(smoother::ports::reports::Slice::of(day), 10_000).await.unwrap() {
-                *all.entry(row.request_id.as_str().to_owned()).or_default() += 1;
-            }
+        for row in self.report_rows().await {
+            *all.entry(row.request_id.as_str().to_owned()).or_default() += 1;
         }
         all
+    }
+
+    async fn report_rows(&self) -> Vec<ReportRow> {
+        let mut rows = Vec::new();
+        for day in ["2026-11-21", "2026-11-22"] {
+            rows.extend(self.local.ports.reports.page(Slice::of(day), 10_000).await.unwrap());
+        }
+        rows
+    }
+
+    /// The only report row of a request.
+    pub async fn report(&self, id: &str) -> ReportRow {
+        let mut rows = self.report_rows().await;
+        rows.retain(|row| row.request_id.as_str() == id);
+        assert_eq!(rows.len(), 1, "rows of {id}");
+        rows.remove(0)
     }
 }
 
