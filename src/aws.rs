@@ -11,6 +11,7 @@ pub mod dynamodb_ledger;
 pub mod dynamodb_registers;
 pub mod dynamodb_reports;
 pub mod errors;
+pub mod export_bucket;
 pub mod identity;
 pub mod provision;
 pub mod s3;

@@ -5,6 +5,7 @@ mod check_config;
 mod control;
 mod demo;
 mod dlq;
+mod export;
 mod format;
 mod health;
 mod init;
@@ -71,6 +72,8 @@ enum Command {
     Dlq(dlq::Args),
     /// Shows what on-call was told of and is not over, or tests how alerts arrive
     Alerts(alerts::Args),
+    /// Writes the reporting table to files by day, for analysts: Parquet, JSON lines or CSV
+    Export(export::Args),
     /// Prints the effective settings and where each came from, or everything that is wrong
     CheckConfig(check_config::Args),
     /// Shows the quotas in force and where each is from: settings, Service Quotas, or assumed
@@ -139,6 +142,7 @@ async fn dispatch(command: Command) -> Done {
         Command::Audit(args) => control::audit::audit(args).await,
         Command::Dlq(args) => dlq::dlq(args).await,
         Command::Alerts(args) => alerts::alerts(args).await,
+        Command::Export(args) => export::export(args).await,
         Command::CheckConfig(args) => check_config::check_config(&args),
         Command::Quotas(args) => quotas::quotas(args).await,
         Command::Health(args) => health::health(args).await,

@@ -5,6 +5,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod export;
 pub mod health;
 pub mod local;
 pub mod models;

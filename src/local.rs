@@ -6,6 +6,7 @@
 
 mod alerts;
 mod database;
+mod export_dir;
 mod files;
 mod foreign;
 mod ledger;
@@ -15,6 +16,8 @@ mod queue;
 mod registers;
 mod reports;
 mod schema;
+
+pub use self::export_dir::ExportDir;
 
 use std::fs::{self, File};
 use std::io;

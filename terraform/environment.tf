@@ -25,6 +25,7 @@ locals {
       SMOOTHER_USAGE_FEED                = tostring(var.usage_feed)
       SMOOTHER_RETENTION_DAYS            = tostring(var.retention_days)
       SMOOTHER_TRACE_SAMPLE_RATIO        = tostring(var.trace_sample_ratio)
+      SMOOTHER_REPORT_RETENTION_DAYS     = tostring(var.report_retention_days)
     },
     # ECS does not take empty values for what is not set.
     length(var.allowed_source_buckets) == 0 ? {} : { SMOOTHER_ALLOWED_SOURCE_BUCKETS = join(",", var.allowed_source_buckets) },

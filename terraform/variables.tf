@@ -219,6 +219,18 @@ variable "retention_days" {
   }
 }
 
+variable "report_retention_days" {
+  description = "How many days the reporting table keeps a row. Exports keep theirs."
+  type        = number
+  nullable    = false
+  default     = 400
+
+  validation {
+    condition     = var.report_retention_days >= 1 && var.report_retention_days <= 3650 && floor(var.report_retention_days) == var.report_retention_days
+    error_message = "report_retention_days is ${var.report_retention_days}: expected a whole number of days from 1 to 3650."
+  }
+}
+
 # --- how much of it runs ----------------------------------------------------------------------------------------------
 
 variable "cpu_architecture" {
@@ -453,6 +465,27 @@ variable "discovery_role_arns" {
     condition     = alltrue([for arn in var.discovery_role_arns : can(regex("^arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9+=,.@_/-]+$", arn))])
     error_message = "discovery_role_arns is ${jsonencode(var.discovery_role_arns)}: expected ARNs of IAM roles, arn:aws:iam::ACCOUNT:role/NAME."
   }
+}
+
+# --- analysts ---------------------------------------------------------------------------------------------------------
+
+variable "export_schedule" {
+  description = "When to export the reporting table to Parquet files in the bucket, as an EventBridge Scheduler expression such as rate(1 hour) or cron(5 * * * ? *) in UTC; \"\" for never."
+  type        = string
+  nullable    = false
+  default     = "rate(1 hour)"
+
+  validation {
+    condition     = var.export_schedule == "" || can(regex("^(rate\\([1-9][0-9]* (minute|minutes|hour|hours|day|days)\\)|cron\\([^ ()]+( [^ ()]+){5}\\)|at\\([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\))$", var.export_schedule))
+    error_message = "export_schedule is \"${var.export_schedule}\": expected rate(1 hour), cron(5 * * * ? *), at(2030-01-31T06:00:00), or \"\" for never."
+  }
+}
+
+variable "analytics_enabled" {
+  description = "Whether there are a Glue table over the exports, an Athena workgroup and a policy for analysts. They cost nothing while nobody asks."
+  type        = bool
+  nullable    = false
+  default     = true
 }
 
 # --- watching and keeping ---------------------------------------------------------------------------------------------

@@ -331,9 +331,16 @@ run "secret" {
   }
 }
 
-run "discovery" {
+run "scheduled" {
   module {
-    source = "./modules/discovery"
+    source = "./modules/scheduled"
+  }
+
+  variables {
+    name        = "discovery"
+    description = "Looks for new models"
+    command     = ["discover"]
+    policy      = "{}"
   }
 
   assert {
@@ -344,5 +351,37 @@ run "discovery" {
   assert {
     condition     = one(aws_scheduler_schedule.this.target).role_arn == aws_iam_role.scheduler.arn && one(one(aws_scheduler_schedule.this.target).ecs_parameters).task_definition_arn == output.task_definition_arn && one(one(one(aws_scheduler_schedule.this.target).ecs_parameters).network_configuration).security_groups == toset(["sg-worker"])
     error_message = "the schedule starts something else, or elsewhere"
+  }
+}
+
+run "analytics" {
+  module {
+    source = "./modules/analytics"
+  }
+
+  variables {
+    reporting_table = { arn = "arn:reporting" }
+    bucket          = { name = "calls", arn = "arn:aws:s3:::calls" }
+    key_arn         = "arn:aws:kms:us-east-1:123456789012:key/k"
+  }
+
+  assert {
+    condition     = aws_glue_catalog_table.requests.parameters["storage.location.template"] == "s3://calls/exports/day=$${day}/" && aws_glue_catalog_table.requests.parameters["projection.day.type"] == "date" && one(aws_glue_catalog_table.requests.partition_keys).name == "day"
+    error_message = "the table does not find its days: ${jsonencode(aws_glue_catalog_table.requests.parameters)}"
+  }
+
+  assert {
+    condition = (
+      one(aws_athena_workgroup.this.configuration).enforce_workgroup_configuration &&
+      one(aws_athena_workgroup.this.configuration).bytes_scanned_cutoff_per_query == 107374182400 &&
+      one(one(aws_athena_workgroup.this.configuration).result_configuration).output_location == "s3://calls/athena/" &&
+      one(one(one(aws_athena_workgroup.this.configuration).result_configuration).encryption_configuration).encryption_option == "SSE_KMS"
+    )
+    error_message = "the workgroup leaves analysts to choose, or writes results elsewhere or unencrypted"
+  }
+
+  assert {
+    condition     = output.table == "smoother.requests" && output.workgroup == "smoother"
+    error_message = "the table is ${output.table}, the workgroup ${output.workgroup}"
   }
 }

@@ -31,8 +31,8 @@ run "defaults" {
   }
 
   assert {
-    condition     = length(module.gateway) == 0 && length(module.secrets) == 0 && length(module.discovery) == 0 && length(module.network) == 1
-    error_message = "by default there is a network, and no gateway, no secret, no discovery"
+    condition     = length(module.gateway) == 0 && length(module.secrets) == 0 && length(module.discovery) == 0 && length(module.network) == 1 && length(module.export) == 1 && length(module.analytics) == 1
+    error_message = "by default there are a network, exports and what analysts need, and no gateway, no secret, no discovery"
   }
 
   assert {
@@ -59,6 +59,7 @@ run "defaults" {
       SMOOTHER_USAGE_FEED                = "false"
       SMOOTHER_RETENTION_DAYS            = "30"
       SMOOTHER_TRACE_SAMPLE_RATIO        = "1"
+      SMOOTHER_REPORT_RETENTION_DAYS     = "400"
       SMOOTHER_DRAIN_GRACE               = "100s"
       SMOOTHER_HEALTH_LISTEN             = "127.0.0.1:8080"
     })
@@ -220,5 +221,17 @@ run "discovery" {
   assert {
     condition     = output.discovery_task_definition_arn == "arn:aws:ecs:us-east-1:123456789012:task-definition/a-task:1"
     error_message = "discovery_task_definition_arn is ${output.discovery_task_definition_arn}"
+  }
+}
+
+run "without_analysts" {
+  variables {
+    export_schedule   = ""
+    analytics_enabled = false
+  }
+
+  assert {
+    condition     = join("", [output.export_task_definition_arn, output.analyst_policy_arn, output.athena_workgroup_name, output.athena_table]) == "" && length(module.export) == 0 && length(module.analytics) == 0
+    error_message = "something of exports or of Athena is there though both are off"
   }
 }

@@ -14,30 +14,32 @@ run "first_bad_values" {
   command = plan
 
   variables {
-    aws_region                = "virginia"                                 # place
-    name                      = "Smoother"                                 # capital
-    notification_email        = "oncall"                                   # no at
-    image                     = "registry.example.com/smoother"            # no tag
-    tags                      = { "aws:thing" = "x" }                      # reserved
-    average_request_duration  = 0                                          # zero
-    minutes_to_process        = 0                                          # zero
-    max_concurrent_executions = 0                                          # zero
-    queue_depth_threshold     = 0                                          # zero
-    allowed_models            = []                                         # none
-    allowed_source_buckets    = ["arn:aws:s3:::their-bucket"]              # arn
-    settings_file             = "no-such-file.toml"                        # missing
-    otlp_endpoint             = "collector:4318"                           # no scheme
-    trace_sample_ratio        = 1.1                                        # more than all
-    retention_days            = 0                                          # zero
-    cpu_architecture          = "arm64"                                    # alias
-    memory                    = 512                                        # too little
-    min_replicas              = 0                                          # zero
-    backlog_per_replica       = 0                                          # zero
-    vpc_id                    = "default"                                  # name
-    vpc_cidr                  = "10.83.0.1/16"                             # host bits
-    gateway_replicas          = 0                                          # zero
-    gateway_cidrs             = ["203.0.113.7"]                            # address
-    discovery_schedule        = "every day"                                # words
+    aws_region                = "virginia"                      # place
+    name                      = "Smoother"                      # capital
+    notification_email        = "oncall"                        # no at
+    image                     = "registry.example.com/smoother" # no tag
+    tags                      = { "aws:thing" = "x" }           # reserved
+    average_request_duration  = 0                               # zero
+    minutes_to_process        = 0                               # zero
+    max_concurrent_executions = 0                               # zero
+    queue_depth_threshold     = 0                               # zero
+    allowed_models            = []                              # none
+    allowed_source_buckets    = ["arn:aws:s3:::their-bucket"]   # arn
+    settings_file             = "no-such-file.toml"             # missing
+    otlp_endpoint             = "collector:4318"                # no scheme
+    trace_sample_ratio        = 1.1                             # more than all
+    retention_days            = 0                               # zero
+    cpu_architecture          = "arm64"                         # alias
+    memory                    = 512                             # too little
+    min_replicas              = 0                               # zero
+    backlog_per_replica       = 0                               # zero
+    vpc_id                    = "default"                       # name
+    vpc_cidr                  = "10.83.0.1/16"                  # host bits
+    gateway_replicas          = 0                               # zero
+    gateway_cidrs             = ["203.0.113.7"]                 # address
+    discovery_schedule        = "every day"                     # words
+    export_schedule           = "every day"                     # words
+    report_retention_days     = 0
     discovery_role_arns       = ["arn:aws:iam::123456789012:user/someone"] # user
     alarm_threshold           = 0                                          # zero
     alarm_evaluation_periods  = 0                                          # zero
@@ -73,6 +75,8 @@ run "first_bad_values" {
     var.gateway_replicas,
     var.gateway_cidrs,
     var.discovery_schedule,
+    var.export_schedule,
+    var.report_retention_days,
     var.discovery_role_arns,
     var.alarm_threshold,
     var.alarm_evaluation_periods,
@@ -117,6 +121,8 @@ run "second_bad_values" {
     dashboard_name            = ""                                     # empty
     metrics_namespace         = "two words"                            # blank
     log_retention_days        = 0                                      # for ever
+    export_schedule           = "cron(0 6 * * *)"                      # unix cron
+    report_retention_days     = 3651
   }
 
   expect_failures = [
@@ -141,6 +147,8 @@ run "second_bad_values" {
     var.gateway_replicas,
     var.gateway_cidrs,
     var.discovery_schedule,
+    var.export_schedule,
+    var.report_retention_days,
     var.discovery_role_arns,
     var.alarm_threshold,
     var.alarm_evaluation_periods,
@@ -172,6 +180,8 @@ run "third_bad_values" {
     discovery_schedule        = "rate(0 days)"                         # zero
     alarm_evaluation_periods  = 101                                    # too many
     alert_cooldown            = 604801                                 # too long
+    export_schedule           = "rate(0 days)"                         # zero
+    report_retention_days     = 1.5
   }
 
   expect_failures = [
@@ -189,6 +199,8 @@ run "third_bad_values" {
     var.vpc_cidr,
     var.gateway_cidrs,
     var.discovery_schedule,
+    var.export_schedule,
+    var.report_retention_days,
     var.alarm_evaluation_periods,
     var.alert_cooldown,
   ]

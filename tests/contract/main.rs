@@ -90,6 +90,13 @@ macro_rules! contract_suite {
                 a_slice_ends_before_its_bounds,
                 days_are_kept_apart,
                 a_batch_answers_each;
+            exports:
+                a_file_appears_when_it_is_finished,
+                a_file_replaces_another_and_its_tag_changes,
+                large_files_come_back_as_they_went,
+                what_is_thrown_away_was_never_there,
+                a_folder_lists_its_own_files_only,
+                writers_of_one_file_do_not_mix;
             outlets:
                 alerts_of_every_severity_are_taken,
                 metrics_of_any_number_are_taken;
@@ -109,6 +116,7 @@ macro_rules! contract_suite {
 }
 
 mod aws;
+mod exports;
 mod ledger;
 mod outlets;
 mod payloads;
@@ -124,7 +132,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use smoother::clock::Clock;
+use smoother::clock::{Clock, Timestamp};
+use smoother::export::ExportTarget;
 use smoother::local;
 use smoother::ports::Ports;
 
@@ -134,6 +143,8 @@ const HOLD_VISIBILITY: Duration = Duration::from_secs(2);
 /// What a case runs on. The other queues' visibility timeouts are 60 s; hold messages redrive after 3 receives.
 struct Fixture {
     ports: Ports,
+    /// Where exports go.
+    exports: Box<dyn ExportTarget>,
     /// Puts an object of this key where producers would; answers with its bucket.
     plant: Box<dyn Fn(String, Bytes) -> BoxFuture<'static, String> + Send + Sync>,
     /// Whatever must live as long as the ports.
@@ -153,7 +164,8 @@ async fn local_fixture() -> Fixture {
             "producers".to_owned()
         })
     };
-    Fixture { ports: local.ports, plant: Box::new(plant), _keep: Box::new(directory) }
+    let exports = local::ExportDir::open(directory.path().join("analytics/exports"), Timestamp(0)).await.unwrap();
+    Fixture { ports: local.ports, exports: Box::new(exports), plant: Box::new(plant), _keep: Box::new(directory) }
 }
 
 contract_suite!(on_local, crate::local_fixture().await);

@@ -55,6 +55,7 @@ EVERYTHING = {
     "otlp_endpoint": "http://127.0.0.1:4318",
     "trace_sample_ratio": 0.25,
     "retention_days": 20,
+    "report_retention_days": 300,
     "log_retention_days": 180,
     "vpc_cidr": "10.84.0.0/16",
     "gateway_enabled": True,
@@ -63,10 +64,19 @@ EVERYTHING = {
     "certificate_arn": "arn:aws:acm:us-east-1:000000000000:certificate/12345678-1234-1234-1234-123456789012",
     "discovery_schedule": "rate(1 day)",
     "discovery_role_arns": ["arn:aws:iam::111122223333:role/discovery"],
+    "export_schedule": "rate(2 hours)",
+    "analytics_enabled": True,
     "deletion_protection": True,
     "tags": {"Team": "ml-platform"},
 }
 # What has to be said, and nothing else.
 DEFAULTS = {name: EVERYTHING[name] for name in ("notification_email", "image")}
 # Every switch off: what a deployment is changed to before it is torn down. The network stays where it is.
-LITTLE = {**DEFAULTS, "name": NAME, "vpc_cidr": EVERYTHING["vpc_cidr"], "deletion_protection": False}
+LITTLE = {
+    **DEFAULTS,
+    "name": NAME,
+    "vpc_cidr": EVERYTHING["vpc_cidr"],
+    "export_schedule": "",
+    "analytics_enabled": False,
+    "deletion_protection": False,
+}
