@@ -1,5 +1,6 @@
 //! The command line: one subcommand a file. The only place that prints, and the one that chooses adapters.
 
+mod alerts;
 mod check_config;
 mod control;
 mod demo;
@@ -68,6 +69,8 @@ enum Command {
     Audit(control::audit::Args),
     /// Shows what took workers down again and again, puts it back into line, or throws it away
     Dlq(dlq::Args),
+    /// Shows what on-call was told of and is not over, or tests how alerts arrive
+    Alerts(alerts::Args),
     /// Prints the effective settings and where each came from, or everything that is wrong
     CheckConfig(check_config::Args),
     /// Shows the quotas in force and where each is from: settings, Service Quotas, or assumed
@@ -135,6 +138,7 @@ async fn dispatch(command: Command) -> Done {
         Command::Resume(args) => control::resume(args).await,
         Command::Audit(args) => control::audit::audit(args).await,
         Command::Dlq(args) => dlq::dlq(args).await,
+        Command::Alerts(args) => alerts::alerts(args).await,
         Command::CheckConfig(args) => check_config::check_config(&args),
         Command::Quotas(args) => quotas::quotas(args).await,
         Command::Health(args) => health::health(args).await,

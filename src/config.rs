@@ -144,6 +144,11 @@ fn default_of<Owner>(setting: &Setting<Owner>) -> Option<Value> {
     setting.kind.read(&Raw::Loose(setting.default?.to_owned()))
 }
 
+/// Whether a setting's value is not to be shown.
+pub(crate) fn is_secret(setting: &str) -> bool {
+    SETTINGS.iter().any(|known| known.name == setting && known.secret)
+}
+
 /// A setting that is no table, for deployments: as JSON these names are stable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PlainSetting {

@@ -77,8 +77,8 @@ pub struct Ports {
     pub reports: Arc<dyn Reports>,
     /// Leases, heartbeats, shared settings of the fleet.
     pub registers: Arc<dyn Registers>,
-    /// On-call.
-    pub alerts: Arc<dyn Alerts>,
+    /// On-call: the channels, each of which gets every alert.
+    pub alerts: Vec<Arc<dyn Alerts>>,
     /// Dashboards.
     pub metrics: Arc<dyn Metrics>,
 }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::health::Health;
 use crate::models::Catalog;
-use crate::pipeline::alerter::{self, Alerter};
+use crate::pipeline::alerts::{self, Alerter};
 use crate::pipeline::background::{self, Watch};
 use crate::pipeline::call::{self, Caller};
 use crate::pipeline::fleet::{Fleet, Member, Role};
@@ -62,7 +62,9 @@ pub struct Settings {
     /// The longest result that travels in the message, bytes.
     pub inline_limit: usize,
     /// When on-call is told.
-    pub alerts: alerter::Settings,
+    pub alerts: alerts::Settings,
+    /// Where it is, as its alerts say.
+    pub frame: alerts::Frame,
     /// What may be spent.
     pub budgets: spend::Limits,
     /// End when nothing is left to do.
@@ -161,8 +163,14 @@ impl Worker {
     pub async fn run(self, stop: Stop) {
         self.health.ends_with(stop.intake.clone());
         let mut writers = JoinSet::new();
-        let (alerter, serve_alerts) =
-            Alerter::new(Arc::clone(&self.ports.alerts), self.clock.clone(), self.settings.alerts);
+        let (alerter, serve_alerts) = Alerter::new(alerts::Context {
+            channels: self.ports.alerts.clone(),
+            registers: Arc::clone(&self.ports.registers),
+            tally: Arc::clone(&self.tally),
+            clock: self.clock.clone(),
+            frame: self.settings.frame.clone(),
+            settings: self.settings.alerts,
+        });
         let spend = Spend::new(
             Arc::clone(&self.ports.registers),
             &self.settings.worker,
@@ -265,6 +273,7 @@ impl Worker {
             since: self.clock.now(),
             shown_at: self.clock.now(),
             lanes: Vec::new(),
+            finished: 0,
             used: None,
         }
     }
@@ -415,7 +424,12 @@ impl Pulse {
                 () = opened => continue,
                 () = tokio::time::sleep(MOVING_GAP), if (1..=MOVING_MOST).contains(&extra) => continue,
             }
-            let own = Member { lanes: self.gate.snapshots(), shown_at: self.clock.now(), ..self.member.clone() };
+            let own = Member {
+                lanes: self.gate.snapshots(),
+                finished: self.recorder.finished(),
+                shown_at: self.clock.now(),
+                ..self.member.clone()
+            };
             self.health.step();
             let beaten = self.fleet.beat(&own).await;
             self.health.beat(beaten.is_ok());

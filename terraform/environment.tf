@@ -9,6 +9,7 @@ locals {
       SMOOTHER_MAX_CONCURRENT_EXECUTIONS = tostring(var.max_concurrent_executions)
       SMOOTHER_ALARM_THRESHOLD           = tostring(var.alarm_threshold)
       SMOOTHER_ALARM_EVALUATION_PERIODS  = tostring(var.alarm_evaluation_periods)
+      SMOOTHER_ALERT_COOLDOWN            = "${var.alert_cooldown}s"
       SMOOTHER_DASHBOARD_NAME            = var.dashboard_name
       SMOOTHER_METRICS_NAMESPACE         = var.metrics_namespace
       SMOOTHER_QUEUE_DEPTH_THRESHOLD     = tostring(var.queue_depth_threshold)

@@ -481,6 +481,30 @@ variable "alarm_evaluation_periods" {
   }
 }
 
+variable "alert_cooldown" {
+  description = "For how many seconds on-call is not told again by a worker of the same condition; what happens meanwhile is summed up."
+  type        = number
+  nullable    = false
+  default     = 900
+
+  validation {
+    condition     = var.alert_cooldown >= 1 && var.alert_cooldown <= 604800 && floor(var.alert_cooldown) == var.alert_cooldown
+    error_message = "alert_cooldown is ${var.alert_cooldown}: expected a whole number of seconds from 1 to 604800."
+  }
+}
+
+variable "alert_webhook_secret_arn" {
+  description = "ARN of a Secrets Manager secret whose value is the URL that the workers' alerts are also posted to; \"\" for none. The secret is encrypted with AWS's own key or with the deployment's."
+  type        = string
+  nullable    = false
+  default     = ""
+
+  validation {
+    condition     = var.alert_webhook_secret_arn == "" || can(regex("^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[A-Za-z0-9/_+=.@-]+$", var.alert_webhook_secret_arn))
+    error_message = "alert_webhook_secret_arn is \"${var.alert_webhook_secret_arn}\": expected the ARN of a secret, arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME, or \"\" for none."
+  }
+}
+
 variable "dashboard_name" {
   description = "Name of the CloudWatch dashboard; dashboards of one account share their names across Regions."
   type        = string

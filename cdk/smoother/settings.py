@@ -25,6 +25,10 @@ class Settings:
     max_concurrent_executions: int
     alarm_threshold: int
     alarm_evaluation_periods: int
+    alert_cooldown: int
+    """Seconds."""
+    alert_webhook_secret_arn: str
+    """Of a secret whose value is the URL that the workers' alerts are also posted to; empty for none."""
     dashboard_name: str
     metrics_namespace: str
     queue_depth_threshold: int
@@ -127,6 +131,13 @@ _READERS: dict[str, Reader] = {
     "max_concurrent_executions": whole(1, 100_000),
     "alarm_threshold": whole(1, 2**32 - 1),
     "alarm_evaluation_periods": whole(1, 100),
+    "alert_cooldown": whole(1, 7 * 24 * 3600),
+    "alert_webhook_secret_arn": or_empty(
+        text(
+            _PREFIX + r"secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[A-Za-z0-9/_+=.@-]+",
+            "the ARN of a Secrets Manager secret",
+        )
+    ),
     "dashboard_name": text(r"[A-Za-z0-9_-]{1,128}", "1 to 128 characters of A-Z a-z 0-9 _ -"),
     "metrics_namespace": text(
         r"(?!AWS/)[A-Za-z0-9._/-]{1,128}", "1 to 128 characters of A-Z a-z 0-9 . _ - /, not beginning with AWS/"

@@ -70,7 +70,9 @@ class Smoother(Stack):
         admin = admin_key(self, settings, key) if settings.gateway_enabled else None
         parts = ["worker"] + ["gateway"] * settings.gateway_enabled + ["discovery"] * settings.discovery_enabled
         network = Network(self, "Network", settings)
-        fargate = Fargate(self, "Fargate", settings, network, key, parts, [admin] if admin else [], removal)
+        webhook = settings.alert_webhook_secret_arn
+        secrets = ([admin.attr_id] if admin else []) + ([webhook] if webhook else [])
+        fargate = Fargate(self, "Fargate", settings, network, key, parts, secrets, removal)
         worker = Worker(self, "Worker", fargate, grants, environment)
         gateway = Gateway(self, "Gateway", fargate, grants, environment, admin) if admin else None
         discovery = (
@@ -115,6 +117,7 @@ def _environment(settings: Settings) -> dict[str, str]:
         "SMOOTHER_MAX_CONCURRENT_EXECUTIONS": str(settings.max_concurrent_executions),
         "SMOOTHER_ALARM_THRESHOLD": str(settings.alarm_threshold),
         "SMOOTHER_ALARM_EVALUATION_PERIODS": str(settings.alarm_evaluation_periods),
+        "SMOOTHER_ALERT_COOLDOWN": f"{settings.alert_cooldown}s",
         "SMOOTHER_DASHBOARD_NAME": settings.dashboard_name,
         "SMOOTHER_QUEUE_DEPTH_THRESHOLD": str(settings.queue_depth_threshold),
         "SMOOTHER_ALLOWED_MODELS": ",".join(settings.allowed_models),

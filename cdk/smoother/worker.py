@@ -18,7 +18,18 @@ class Worker(Construct):
             command=["CMD", "/usr/local/bin/smoother", "health"], interval=30, timeout=5, retries=3, start_period=30
         )
         environment = environment | {"SMOOTHER_DRAIN_GRACE": DRAIN_GRACE, "SMOOTHER_HEALTH_LISTEN": "127.0.0.1:8080"}
-        task = Task(self, "Task", fargate, "worker", ["run"], grants.worker(), environment, health_check=health)
+        webhook = settings.alert_webhook_secret_arn
+        task = Task(
+            self,
+            "Task",
+            fargate,
+            "worker",
+            ["run"],
+            grants.worker(),
+            environment,
+            health_check=health,
+            secrets={"SMOOTHER_ALERT_WEBHOOK_URL": webhook} if webhook else None,
+        )
         self.security_group = fargate.network.security_group(
             self,
             "SecurityGroup",

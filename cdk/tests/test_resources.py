@@ -340,6 +340,7 @@ def test_the_worker_gets_its_settings_and_addresses(tmp_path):
         "SMOOTHER_MAX_CONCURRENT_EXECUTIONS": "30",
         "SMOOTHER_ALARM_THRESHOLD": "5",
         "SMOOTHER_ALARM_EVALUATION_PERIODS": "1",
+        "SMOOTHER_ALERT_COOLDOWN": "900s",
         "SMOOTHER_DASHBOARD_NAME": "bedrock-errors",
         "SMOOTHER_METRICS_NAMESPACE": "Smoother",
         "SMOOTHER_QUEUE_DEPTH_THRESHOLD": "100",
@@ -375,6 +376,16 @@ def test_the_worker_gets_its_settings_and_addresses(tmp_path):
         "SMOOTHER_TRACE_SAMPLE_RATIO": "0.25",
         "SMOOTHER_SETTINGS": "usd_per_day = 5\n",
     }
+
+
+def test_the_webhook_of_the_alerts_is_a_secret_of_the_worker():
+    arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:on-call/webhook-AbCdEf"
+    template = deployed(alert_webhook_secret_arn=arn, alert_cooldown=60)
+    assert template.container("worker")["Secrets"] == [{"Name": "SMOOTHER_ALERT_WEBHOOK_URL", "ValueFrom": arn}]
+    assert template.environment("worker")["SMOOTHER_ALERT_COOLDOWN"] == "60s"
+    statements = template.statements("smoother-execution")
+    assert statements["Secrets"]["Resource"] == [arn]
+    assert "Secrets" not in deployed().container("worker")
 
 
 def test_the_service_starts_new_tasks_before_old_ones_stop():

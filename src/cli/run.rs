@@ -8,10 +8,11 @@ use std::time::Duration;
 use clap::{Args as ClapArgs, ValueEnum};
 use tokio::net::TcpListener;
 
+use crate::config::Config;
 use crate::health;
 use crate::models::Catalog;
 use crate::pipeline::fleet::Role;
-use crate::pipeline::{alerter, call, ingest, plan, spend};
+use crate::pipeline::{alerts, call, ingest, plan, spend};
 use crate::retry::Policy;
 use crate::shutdown::Stop;
 use crate::telemetry;
@@ -22,11 +23,6 @@ use super::{Done, Error};
 
 /// Held requests are looked after when they are older than this and than two processing windows.
 const OVERDUE_AT_LEAST: Duration = Duration::from_mins(10);
-
-/// One evaluation period of `alarm_threshold`, as CloudWatch's.
-const ALARM_PERIOD: Duration = Duration::from_mins(1);
-/// The same news is not told again within this time, only counted.
-const ALERT_COOLDOWN: Duration = Duration::from_mins(5);
 
 #[derive(Debug, ClapArgs)]
 pub struct Args {
@@ -121,6 +117,15 @@ async fn listen(stop: Stop) -> Error {
     }
 }
 
+/// When on-call is told, from the configuration.
+pub fn alert_settings(config: &Config) -> alerts::Settings {
+    alerts::Settings {
+        threshold: u64::from(config.alarm_threshold),
+        periods: config.alarm_evaluation_periods,
+        cooldown: config.alert_cooldown,
+    }
+}
+
 /// A worker's settings from the configuration.
 pub fn worker_settings(place: &Place, roles: BTreeSet<Role>, until_idle: bool) -> Settings {
     let config = &place.config;
@@ -136,11 +141,8 @@ pub fn worker_settings(place: &Place, roles: BTreeSet<Role>, until_idle: bool) -
         inline_limit: usize::try_from(config.inline_result_limit).unwrap_or(usize::MAX),
         until_idle,
         budgets: spend::Limits::of(config),
-        alerts: alerter::Settings {
-            threshold: u64::from(config.alarm_threshold) * u64::from(config.alarm_evaluation_periods),
-            period: ALARM_PERIOD * config.alarm_evaluation_periods,
-            cooldown: ALERT_COOLDOWN,
-        },
+        alerts: alert_settings(config),
+        frame: alerts::Frame::new(config, place.dir.as_deref(), &worker),
         ingest: ingest::Settings {
             region: config.aws_region.clone(),
             allowed_source_buckets: config.allowed_source_buckets.clone(),

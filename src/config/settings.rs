@@ -98,6 +98,13 @@ settings! {
         alarm_threshold: u32 = Kind::Whole(1, MOST) => "5";
         /// For how many periods they must.
         alarm_evaluation_periods: u32 = Kind::Whole(1, 100) => "1";
+        /// For how long on-call is not told again of the same condition; what happens meanwhile is counted and summed up.
+        alert_cooldown: Duration = Kind::Span(SECOND, 7 * 24 * HOUR) => "15m";
+        /// Where alerts are also posted as JSON, with a field `text` as Slack and Teams read it; nowhere when not set. Secret, since
+        /// such a URL is all that somebody needs to post there.
+        alert_webhook_url: Option<String> = Kind::Text(Form::Url), secret;
+        /// Where alerts say that the runbook is: the URL of your copy of `docs/runbook.md`.
+        alert_runbook_url: Option<String> = Kind::Text(Form::Url);
         /// The name of the CloudWatch dashboard.
         dashboard_name: String = Kind::Text(Form::Name) => "bedrock-errors";
         /// The CloudWatch namespace of all metrics. Deployments of one account and Region are told apart by it.

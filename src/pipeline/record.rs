@@ -12,7 +12,8 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::alerter::{After, Alerter, News};
+use super::alerts::Alerter;
+use super::alerts::conditions::Condition;
 use super::batcher::{Batcher, Gathering};
 use super::lifecycle::{self, Calls};
 use super::quotas::lane_limits;
@@ -21,9 +22,7 @@ use super::tally::Tally;
 use super::tracer::Tracer;
 use crate::clock::Clock;
 use crate::models::Catalog;
-use crate::ports::{
-    Answer, Applied, Ledger, Outgoing, Payloads, PortError, Ports, PutKind, ReportRow, Severity, Transition,
-};
+use crate::ports::{Answer, Applied, Ledger, Outgoing, Payloads, PortError, Ports, PutKind, ReportRow, Transition};
 use crate::request::{
     Failure, Metadata, Outcome, QuotaUse, Row, Status, StoredResult, TRACEPARENT, TraceContext, Usage,
 };
@@ -244,23 +243,17 @@ impl Recorder {
         &self.tracer
     }
 
+    /// Requests that this worker has brought to their end.
+    #[must_use]
+    pub fn finished(&self) -> u64 {
+        self.tally.totals().finished.values().sum()
+    }
+
     /// Notes a port's failure: log, metric, alert.
     pub fn port_failed(&self, error: &PortError) {
         self.tally.port_error();
         tracing::warn!(%error, retryable = error.retryable, "a service call failed and will be repeated");
-        if !error.retryable {
-            self.alerter.tell(News {
-                key: format!("port/{}", error.what),
-                severity: Severity::Critical,
-                after: After::First,
-                subject: format!("smoother cannot {}", error.what),
-                body: format!(
-                    "{error}\n\nImpact: work that needs this waits and is repeated until it works; nothing is lost.\n\
-                     Likely causes: a missing permission of the task role, a deleted or renamed resource, a wrong name in the configuration.\n\
-                     Look: smoother check-config; then the role's policy and the resource itself."
-                ),
-            });
-        }
+        self.alerter.tell(Condition::port(error));
     }
 
     async fn finish(&self, attempted: &Attempted<'_>, status: Status, outcome: Outcome, body: Option<&Bytes>) -> bool {

@@ -23,6 +23,7 @@ variables {
 
   queue_arns             = { input = "arn:input", hold = "arn:hold", hold_dlq = "arn:hold-dlq", results = "arn:results" }
   topic_arn              = "arn:topic"
+  webhook_secret_arn     = ""
   allowed_source_buckets = []
   backlog_per_replica    = 5000
   metrics_namespace      = "Smoother/test"

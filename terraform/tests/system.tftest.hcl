@@ -79,6 +79,8 @@ run "settings_reach_the_worker" {
     max_concurrent_executions = 31
     alarm_threshold           = 6
     alarm_evaluation_periods  = 2
+    alert_cooldown            = 600
+    alert_webhook_secret_arn  = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:on-call/webhook-AbCdEf"
     dashboard_name            = "night-calls"
     queue_depth_threshold     = 101
     allowed_models            = ["eu.amazon.nova-lite-v1:0"]
@@ -99,6 +101,7 @@ run "settings_reach_the_worker" {
         SMOOTHER_MAX_CONCURRENT_EXECUTIONS = "31"
         SMOOTHER_ALARM_THRESHOLD           = "6"
         SMOOTHER_ALARM_EVALUATION_PERIODS  = "2"
+        SMOOTHER_ALERT_COOLDOWN            = "600s"
         SMOOTHER_DASHBOARD_NAME            = "night-calls"
         SMOOTHER_QUEUE_DEPTH_THRESHOLD     = "101"
         SMOOTHER_REQUESTS_TABLE            = "night-requests"
@@ -114,6 +117,11 @@ run "settings_reach_the_worker" {
       } : contains(jsondecode(module.worker.container_definitions)[0].environment, { name = name, value = value })
     ])
     error_message = "the worker's environment is ${jsonencode(jsondecode(module.worker.container_definitions)[0].environment)}"
+  }
+
+  assert {
+    condition     = jsondecode(module.worker.container_definitions)[0].secrets == [{ name = "SMOOTHER_ALERT_WEBHOOK_URL", valueFrom = var.alert_webhook_secret_arn }]
+    error_message = "the worker is not given the webhook's secret"
   }
 
   assert {

@@ -7,7 +7,7 @@ import pytest
 from stack.deployed import arn
 from stack.lacks import LACKS, kind, shows
 from stack.terraform import resources
-from stack.variables import ACCOUNT, EVERYTHING, NAME, REGION
+from stack.variables import ACCOUNT, EVERYTHING, NAME, REGION, WEBHOOK_SECRET
 
 QUEUES = {
     "input_queue_url": ("input", "input-dlq", 5),
@@ -205,6 +205,8 @@ def test_task_definitions(deployed, part):
     secrets = lambda: {secret["name"]: secret["valueFrom"] for secret in container.get("secrets", [])}
     if part == "gateway":
         shows(deployed, "secrets", secrets, {"SMOOTHER_ADMIN_KEY": deployed.outputs["gateway_admin_secret_arn"]})
+    elif part == "worker":
+        shows(deployed, "secrets", secrets, {"SMOOTHER_ALERT_WEBHOOK_URL": WEBHOOK_SECRET})
     else:
         assert secrets() == {}
     assert not any("KEY" in name or "SECRET" in name for name in deployed.environment(part))

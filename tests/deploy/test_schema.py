@@ -16,6 +16,7 @@ VARIABLES = {
     "max_concurrent_executions": str,
     "alarm_threshold": str,
     "alarm_evaluation_periods": str,
+    "alert_cooldown": "{}s".format,
     "dashboard_name": str,
     "metrics_namespace": str,
     "queue_depth_threshold": str,

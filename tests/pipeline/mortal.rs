@@ -145,7 +145,7 @@ impl Life {
             payloads: mortal(self, &ports.payloads),
             reports: mortal(self, &ports.reports),
             registers: mortal(self, &ports.registers),
-            alerts: mortal(self, &ports.alerts),
+            alerts: ports.alerts.iter().map(|channel| -> Arc<dyn Alerts> { mortal(self, channel) }).collect(),
             metrics: mortal(self, &ports.metrics),
         };
         (ports, mortal(self, model))
@@ -416,6 +416,10 @@ impl Registers for Mortal<dyn Registers> {
 
 #[async_trait]
 impl Alerts for Mortal<dyn Alerts> {
+    fn name(&self) -> String {
+        self.inner.name()
+    }
+
     async fn publish(&self, alert: &Alert) -> PortResult<()> {
         let (inner, own) = (Arc::clone(&self.inner), alert.clone());
         self.life.effect(format!("alert {}", alert.key), async move { inner.publish(&own).await }).await

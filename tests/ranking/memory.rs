@@ -39,7 +39,7 @@ impl Memory {
             payloads: Arc::clone(&nothing) as _,
             reports: Arc::clone(&nothing) as _,
             registers: Arc::<registers::Memory>::default().link(seed),
-            alerts: Arc::clone(&nothing) as _,
+            alerts: vec![Arc::clone(&nothing) as _],
             metrics: nothing,
         };
         Self { ports, reports }
@@ -334,6 +334,10 @@ impl Reports for Nothing {
 
 #[async_trait]
 impl Alerts for Nothing {
+    fn name(&self) -> String {
+        "nowhere".to_owned()
+    }
+
     async fn publish(&self, _: &Alert) -> PortResult<()> {
         Ok(())
     }

@@ -66,6 +66,11 @@ variable "topic_arn" {
   type        = string
 }
 
+variable "webhook_secret_arn" {
+  description = "ARN of the secret of the alerts' webhook; empty without one."
+  type        = string
+}
+
 variable "allowed_source_buckets" {
   description = "Names of the buckets that messages may point into."
   type        = list(string)
