@@ -271,8 +271,8 @@ scrape_configs:
       - targets: [\"worker-1:8080\", \"worker-2:8080\"]
 ```
 
-Nobody is asked who they are at `/metrics`: let only the scraper reach the port. The deployments here open no port of the workers;
-on ECS a collector beside the worker in the same task reaches it at `127.0.0.1`.
+Nobody is asked who they are at `/metrics`: let only the scraper reach the port. In the deployments of `terraform/` and `cdk/` workers
+listen on `127.0.0.1:8080` and take no connections from elsewhere; CloudWatch has their metrics.
 
 The only labels are `lane`, `status` and `priority`, and all three are bounded: five final statuses, five classes of priority, and lanes
 of models that the built-in catalogue or `[models]` knows; a request for any other is rejected before it has a lane. No request, no
