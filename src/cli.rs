@@ -142,7 +142,7 @@ async fn dispatch(command: Command) -> Done {
         Command::Audit(args) => control::audit::audit(args).await,
         Command::Dlq(args) => dlq::dlq(args).await,
         Command::Alerts(args) => alerts::alerts(args).await,
-        Command::Export(args) => export::export(args).await,
+        Command::Export(args) => Box::pin(export::export(args)).await,
         Command::CheckConfig(args) => check_config::check_config(&args),
         Command::Quotas(args) => quotas::quotas(args).await,
         Command::Health(args) => health::health(args).await,

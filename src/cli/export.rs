@@ -161,22 +161,24 @@ fn json(args: &Args, summary: &Summary) -> Result<String, Error> {
 
 fn page(args: &Args, summary: &Summary) -> String {
     let Summary { written, unchanged, kept, rows, bytes, .. } = summary;
-    let mut page = format!("{}, {}, in {}", count(*written, "file") + " written", count(*rows, "row"), size(*bytes));
+    let mut files =
+        vec![format!("{}, {}, in {}", count(*written, "file") + " written", count(*rows, "row"), size(*bytes))];
     if *unchanged > 0 {
-        page += &format!("; {} unchanged", thousands(*unchanged));
+        files.push(format!("{} unchanged", thousands(*unchanged)));
     }
     if *kept > 0 {
-        page += &format!("; {} kept, which have more rows than the table still has", thousands(*kept));
+        files.push(format!("{} kept, which have more rows than the table still has", thousands(*kept)));
     }
+    let mut lines = vec![files.join("; ")];
     if let (Some(since), Some(until)) = (summary.since, summary.until) {
-        page += &format!("\n{} to {}, in {}", date_time(since), date_time(until), shell_word(&args.to));
+        lines.push(format!("{} to {}, in {}", date_time(since), date_time(until), shell_word(&args.to)));
     }
     if summary.interrupted {
-        page += "\ninterrupted; the same command goes on from there";
+        lines.push("interrupted; the same command goes on from there".to_owned());
     } else if summary.rows_read == 0 {
-        page += "\nno request finished in this time";
+        lines.push("no request finished in this time".to_owned());
     }
-    page
+    lines.join("\n")
 }
 
 /// `999 bytes`, `12.3 KB`, `4.5 MB`.

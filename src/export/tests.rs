@@ -22,7 +22,9 @@ struct Table(Mutex<BTreeMap<(String, String), ReportRow>>);
 impl Table {
     fn with(rows: impl IntoIterator<Item = ReportRow>) -> Self {
         let table = Self::default();
-        rows.into_iter().for_each(|row| table.add(row));
+        for row in rows {
+            table.add(row);
+        }
         table
     }
 
@@ -270,7 +272,9 @@ async fn pages_and_chunks_lose_nothing() {
 
 fn encode(format: Format, rows: &[ReportRow]) -> Vec<u8> {
     let mut encoder = encode::Encoder::new(format).unwrap();
-    rows.iter().for_each(|row| encoder.add(row).unwrap());
+    for row in rows {
+        encoder.add(row).unwrap();
+    }
     encoder.finish().unwrap()
 }
 
@@ -434,7 +438,8 @@ fn large_files_have_several_row_groups() {
     let rows: Vec<ReportRow> = (0..50_001).map(|n| row("2026-11-21T08:00:00Z", &format!("{n:05}"))).collect();
     let file = encode(Format::Parquet, &rows);
     let reader = SerializedFileReader::new(bytes::Bytes::from(file.clone())).unwrap();
-    let groups: Vec<i64> = reader.metadata().row_groups().iter().map(|group| group.num_rows()).collect();
+    let groups: Vec<i64> =
+        reader.metadata().row_groups().iter().map(parquet::file::metadata::RowGroupMetaData::num_rows).collect();
     assert_eq!(groups, [50_000, 1]);
     assert!(read_parquet(file, "2026-11-21") == rows, "what was read is not what was written");
 }
@@ -451,11 +456,12 @@ fn the_columns_of_the_docs_are_those_of_the_rows() {
     let mut table =
         "From `src/ports/reports.rs`; after a change there: `UPDATE_DOCS=1 cargo test --lib export`\n\n".to_owned();
     table += "| column | type | unit | may be absent | meaning |\n|---|---|---|---|---|\n";
-    for column in ReportRow::COLUMNS {
+    let lines = ReportRow::COLUMNS.iter().map(|column| {
         let (name, kind, unit, about) = (column.name, glue_type(column.kind), column.unit, column.about());
         let absent = if column.optional { "yes" } else { "" };
-        table += &format!("| `{name}` | {kind} | {unit} | {absent} | {about} |\n");
-    }
+        format!("| `{name}` | {kind} | {unit} | {absent} | {about} |\n")
+    });
+    table.extend(lines);
     let expected = format!("{head}{begin}{table}{end}{tail}");
     if std::env::var_os("UPDATE_DOCS").is_some() {
         fs::write(path, &expected).unwrap();
