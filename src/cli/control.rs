@@ -5,7 +5,8 @@ mod change;
 mod page;
 mod pause;
 mod selection;
-mod times;
+pub mod times;
 
 pub use self::change::{CancelArgs, DeadlineArgs, ReprioritiseArgs, cancel, deadline, reprioritise};
 pub use self::pause::{PauseArgs, ResumeArgs, line, pause, resume};
+pub use self::selection::priorities;
