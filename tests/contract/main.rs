@@ -90,6 +90,9 @@ macro_rules! contract_suite {
                 a_slice_ends_before_its_bounds,
                 days_are_kept_apart,
                 a_batch_answers_each;
+            report:
+                what_was_put_is_summed_up_and_nothing_else,
+                where_nothing_is_nothing_is_reported;
             outlets:
                 alerts_of_every_severity_are_taken,
                 metrics_of_any_number_are_taken;
@@ -111,9 +114,13 @@ macro_rules! contract_suite {
 mod aws;
 mod ledger;
 mod outlets;
+#[path = "../support/finished.rs"]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "made-up figures")]
+mod finished;
 mod payloads;
 mod queue;
 mod registers;
+mod report;
 mod reports;
 mod support;
 mod transitions;

@@ -156,7 +156,7 @@ fn is_night(at: Timestamp) -> bool {
     (1..4).contains(&(at.0 % (24 * HOUR) / HOUR))
 }
 
-/// The last 13:40 to 14:20 of the period is an hour of trouble.
+/// From 13:40 to 14:20 of every other day there is trouble.
 fn is_trouble(at: Timestamp) -> bool {
     let minute = at.0 % (24 * HOUR) / MINUTE;
     (820..860).contains(&minute) && (at.0 / (24 * HOUR)).is_multiple_of(2)
@@ -170,7 +170,7 @@ impl Traffic {
         let weight = |at: Timestamp| busyness(at) + if is_night(at) { 1.4 } else { 0.0 };
         let sum: f64 = (0..minutes).map(|minute| weight(at(minute))).sum();
         let scale = rows as f64 / sum.max(0.001);
-        let peak = (0..minutes).map(|minute| weight(at(minute))).fold(0.0, f64::max) * scale;
+        let peak = (0..minutes).map(|minute| weight(at(minute))).fold(0.0, f64::max) * scale * 1.3;
         let quota = |model: &Model| {
             let requests = (peak * model.share * 1.12).max(2.0);
             let tokens = requests * (900.0 + model.output * model.burndown as f64) * 1.05;
@@ -263,14 +263,15 @@ impl Traffic {
     }
 
     /// When a call of so many tokens may start: what does not fit into a minute goes into the next one.
-    fn admitted(&mut self, at: usize, from: Timestamp, tokens: f64, urgent: bool) -> Timestamp {
+    fn admitted(&mut self, at: usize, from: Timestamp, tokens: f64, priority: u8) -> Timestamp {
         let (tokens_limit, requests_limit) = self.quotas[at];
+        let urgent = priority < 5 || (priority < 7 && self.rng.u8(..8) > 0);
         let filling = &mut self.filling[at];
         let minute = from.0 / MINUTE;
         if filling.0 < minute {
             *filling = (minute, 0.0, 0.0);
         }
-        if !urgent && (filling.1 + tokens > tokens_limit * 0.97 || filling.2 + 1.0 > requests_limit * 0.97) {
+        if !urgent && (filling.1 + tokens > tokens_limit * 0.74 || filling.2 + 1.0 > requests_limit * 0.74) {
             *filling = (filling.0 + 1, 0.0, 0.0);
         }
         if !urgent || filling.0 == minute {
@@ -283,7 +284,6 @@ impl Traffic {
     fn called(&mut self, mut row: ReportRow, at: usize) -> ReportRow {
         let model = &MODELS[at];
         let trouble = is_trouble(row.received_at) && at != 2;
-        let urgent = row.priority == 0;
         let typical = match row.priority {
             0 => 350.0,
             1..=3 => 900.0,
@@ -296,7 +296,7 @@ impl Traffic {
         let cached = row.use_case.as_deref() == Some("reply-draft") && at < 2;
         let quota_tokens = input + output * model.burndown as f64;
         let queued = row.received_at + millis(wait * 0.6);
-        let started = self.admitted(at, row.received_at + millis(wait), quota_tokens, urgent);
+        let started = self.admitted(at, row.received_at + millis(wait), quota_tokens, row.priority);
         row.queued_at = Some(queued);
         row.first_queued_at = Some(queued);
         if self.rng.u16(..1_000) < 3 {

@@ -82,6 +82,11 @@ const FOOTER: &str = "<footer>\n<p>How to read this</p>\n<ul>\n\
 <li>p95: 95 % were no longer. Quantiles of many values are within 1 %.</li>\n\
 </ul>\n</footer>\n";
 
+/// Paper has no room for what ranks low.
+fn look(column: &Column) -> &'static str {
+    if column.rank > 5 { " class=\"low\"" } else { "" }
+}
+
 fn groups(page: &mut String, report: &Report) -> std::fmt::Result {
     let by: Vec<&str> = report.by.iter().map(|one| one.words()).collect();
     writeln!(page, "<h2>By {}</h2>\n<div class=\"wide\">\n<table><thead><tr>", by.join(" and "))?;
@@ -90,13 +95,13 @@ fn groups(page: &mut String, report: &Report) -> std::fmt::Result {
     }
     let columns: Vec<&Column> = COLUMNS.iter().filter(|column| (column.wanted)(report)).collect();
     for column in &columns {
-        write!(page, "<th scope=\"col\">{}</th>", escape(&column.title()))?;
+        write!(page, "<th scope=\"col\"{}>{}</th>", look(column), escape(&column.title()))?;
     }
     page.push_str("</tr></thead>\n<tbody>\n");
     let figures = |page: &mut String, figures: &Figures| {
         for column in &columns {
             // Writing to a String does not fail.
-            _ = write!(page, "<td>{}</td>", escape(&(column.cell)(figures)));
+            _ = write!(page, "<td{}>{}</td>", look(column), escape(&(column.cell)(figures)));
         }
         page.push_str("</tr>\n");
     };

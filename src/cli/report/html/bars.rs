@@ -18,8 +18,8 @@ pub struct Bar {
 
 const ROW: f64 = 40.0;
 /// Characters of a name; more do not fit beside the figures.
-const NAME: usize = 40;
-const RANGE_NAME: usize = 28;
+const NAME: usize = 46;
+const RANGE_NAME: usize = 42;
 const AXIS: f64 = 26.0;
 
 /// Bars from the left, each below its name.

@@ -129,7 +129,14 @@ fn hover(page: &mut String, about: &About<'_>, lines: &[&Line]) {
 
 fn ticks(most: f64, unit: fn(f64) -> String) -> (f64, Vec<(f64, String)>) {
     let (top, ticks) = linear(most);
-    (top, ticks.into_iter().map(|tick| (tick / top, unit(tick))).collect())
+    (top, ticks.into_iter().map(|tick| (tick / top, bare(&unit(tick)))).collect())
+}
+
+/// `50.0 k` as `50 k`: ticks are round.
+fn bare(text: &str) -> String {
+    let (number, unit) = text.split_once(' ').unwrap_or((text, ""));
+    let number = if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number };
+    [number, unit].join(" ").trim_end().to_owned()
 }
 
 /// Columns that stand on each other, the first series at the bottom.

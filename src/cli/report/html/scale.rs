@@ -60,12 +60,15 @@ pub fn times(period: Period) -> Vec<(Timestamp, String)> {
     ticks
 }
 
-/// The top of a linear scale and its ticks: whole steps of 1, 2 or 5 that take in `most`.
+/// The top of a linear scale and its ticks: steps of 1, 2, 2.5 (of tens and more) or 5 that take in `most`.
 pub fn linear(most: f64) -> (f64, Vec<f64>) {
     let most = if most > 0.0 { most } else { 1.0 };
-    let rough = most / 4.0;
+    let rough = most / 5.0;
     let power = 10_f64.powf(rough.log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0].map(|m| m * power).into_iter().find(|step| *step >= rough * 0.999).unwrap_or(rough);
+    let steps = [1.0, 2.0, 2.5, 5.0, 10.0].map(|m| m * power).into_iter();
+    // Many things come in whole numbers.
+    let whole = |step: &f64| power >= 10.0 || (step / power).fract() == 0.0;
+    let step = steps.filter(whole).find(|step| *step >= rough * 0.999).unwrap_or(rough);
     let mut ticks = vec![0.0];
     let mut n = 1.0;
     while step * (n - 1.0) < most * 0.999 {
@@ -141,7 +144,9 @@ mod tests {
             let (top, ticks) = linear(most);
             assert!(top >= most && (3..=6).contains(&ticks.len()), "{most}: {ticks:?}");
         }
-        assert_eq!(linear(450_000.0).1, [0.0, 200_000.0, 400_000.0, 600_000.0]);
+        assert_eq!(linear(450_000.0).1, [0.0, 100_000.0, 200_000.0, 300_000.0, 400_000.0, 500_000.0]);
+        assert_eq!(linear(11.0).1, [0.0, 5.0, 10.0, 15.0]);
+        assert_eq!(linear(110.0).1, [0.0, 25.0, 50.0, 75.0, 100.0, 125.0]);
     }
 
     #[test]

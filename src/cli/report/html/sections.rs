@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::bars::{Bar, Range, bars, ranges};
 use super::chart::{About, Line, against, durations, stacked};
 use super::text::{escape, stretch, table};
-use crate::cli::format::thousands;
+use crate::cli::format::{thousands, whole};
 use crate::cli::report::summary::{self, lane_name};
 use crate::cli::report::units::{compact, cost, ms, percent};
 use crate::pipeline::spend::Usd;
@@ -132,18 +132,22 @@ fn stack(page: &mut String, title: &str, caption: &str, buckets: Buckets, lines:
 
 /// Tokens and requests a minute of each lane, against its quota.
 pub fn throughput(page: &mut String, report: &Report, series: &Series) {
-    heading(
-        page,
-        "Throughput against quota",
-        "What the calls of each lane drew on its quota, by when they started: the average a minute as an area, the busiest minute as a thin line, the quota dashed.",
-    );
     let lanes = series.lanes();
+    let place = common_place(&lanes);
+    let lead = "What the calls of each lane drew on its quota, by when they started: the average a minute as an area, the busiest minute as a thin line, the quota dashed.";
+    let place_said = place.map(|place| format!(" All lanes are in {}.", region_of(place))).unwrap_or_default();
+    heading(page, "Throughput against quota", &format!("{lead}{place_said}"));
     if lanes.is_empty() {
         page.push_str(&empty("No call started in this period."));
     }
     for lane in lanes.iter().take(LANES) {
         for (at, what) in ["tokens", "requests"].into_iter().enumerate() {
-            lane_chart(page, report, series.buckets, lane, (at, what));
+            let name = match place {
+                Some(_) => lane.lane.splitn(3, ':').nth(2).unwrap_or_default().to_owned(),
+                None => lane_name(&lane.lane),
+            };
+            let title = format!("{name}: {what}/min");
+            lane_chart(page, (report, series.buckets), lane, &title, (at, what));
         }
     }
     page.push_str("</div>\n");
@@ -152,13 +156,34 @@ pub fn throughput(page: &mut String, report: &Report, series: &Series) {
     }
 }
 
-fn lane_chart(page: &mut String, report: &Report, buckets: Buckets, lane: &LaneSeries, (at, what): (usize, &str)) {
+/// What stands before the model in the names of all lanes, if that is the same.
+fn common_place<'a>(lanes: &[&'a LaneSeries]) -> Option<&'a str> {
+    let place = |lane: &&'a LaneSeries| lane.lane.match_indices(':').nth(1).and_then(|(at, _)| lane.lane.get(..at));
+    let first = lanes.first().and_then(place)?;
+    lanes.iter().all(|lane| place(lane) == Some(first)).then_some(first)
+}
+
+fn region_of(place: &str) -> String {
+    match place.split_once(':') {
+        Some(("default", region)) => region.to_owned(),
+        Some((account, region)) => format!("{region} of {account}"),
+        None => place.to_owned(),
+    }
+}
+
+fn lane_chart(
+    page: &mut String,
+    (report, buckets): (&Report, Buckets),
+    lane: &LaneSeries,
+    title: &str,
+    (at, what): (usize, &str),
+) {
     let points = |value: &dyn Fn(usize) -> Option<f64>| -> Vec<Option<f64>> { (0..buckets.count()).map(value).collect() };
-    let minutes = |bucket: usize| (buckets.part(bucket).length().as_secs_f64() / 60.0).max(1.0 / 60.0);
+    let minutes = |bucket: usize| (buckets.part(bucket).length().as_secs_f64() / 60.0).max(1.0);
     let used = |bucket: usize| {
         let point = lane.points.get(&bucket)?;
         let sum = if at == 0 { point.tokens } else { point.calls };
-        Some(sum as f64 / minutes(bucket).max(1.0))
+        Some(sum as f64 / minutes(bucket))
     };
     let used = Line { name: format!("{what}/min"), class: if at == 0 { "s0" } else { "s2" }, values: points(&used) };
     let peak = |bucket: usize| lane.points.get(&bucket).map(|point| point.peak[at] as f64);
@@ -169,18 +194,13 @@ fn lane_chart(page: &mut String, report: &Report, buckets: Buckets, lane: &LaneS
     let told = report.lanes.iter().find(|told| told.lane == lane.lane);
     let share = told.and_then(|told| if at == 0 { told.tokens.as_ref() } else { told.requests.as_ref() });
     let caption = share.map_or_else(|| format!("{what}/min are not limited, or it is not known"), |share| summary::share(what, share));
-    let title = format!("{}: {what}/min", lane_name(&lane.lane));
-    let about = About { title: &title, about: caption.clone(), buckets, unit: number };
+    let about = About { title, about: caption.clone(), buckets, unit: number };
     let mut picture = String::new();
     against(&mut picture, &about, &used, peak.as_ref(), &limit);
     let limited = limit.shows();
     let lines: Vec<Line> = [Some(used), peak, limited.then_some(limit)].into_iter().flatten().collect();
-    let figures = over_time(&title, buckets, &lines, |value| thousands_of(value));
-    Figure { title: &title, caption, legend: legend(&lines), picture, figures }.write(page);
-}
-
-fn thousands_of(value: f64) -> String {
-    crate::cli::format::whole(value)
+    let figures = over_time(title, buckets, &lines, whole);
+    Figure { title, caption, legend: legend(&lines), picture, figures }.write(page);
 }
 
 /// Requests by how they ended, and by error.
