@@ -85,7 +85,8 @@ fn parse_own(text: &[u8]) -> Option<Timestamp> {
     let (hour, minute, second) = (number(&[h0, h1])?, number(&[n0, n1])?, number(&[s0, s1])?);
     let millis = number(&[f0, f1, f2])?;
     // Every month has these days.
-    if year < 1970 || !(1..=12).contains(&month) || !(1..=28).contains(&day) || hour > 23 || minute > 59 || second > 59 {
+    if year < 1970 || !(1..=12).contains(&month) || !(1..=28).contains(&day) || hour > 23 || minute > 59 || second > 59
+    {
         return None;
     }
     // Years begin with March here, so that the day that some have more comes last.
@@ -202,7 +203,12 @@ mod tests {
             assert_eq!(Timestamp::parse(&text), Ok(at), "{text}");
             assert_eq!(parse_own(text.as_bytes()), (at.to_date_time().day() <= 28).then(|| real(&text)), "{text}");
         }
-        for odd in ["2026-02-29T00:00:00.000Z", "2026-13-01T00:00:00.000Z", "2026-01-01T24:00:00.000Z", "2026-01-0aT00:00:00.000Z"] {
+        for odd in [
+            "2026-02-29T00:00:00.000Z",
+            "2026-13-01T00:00:00.000Z",
+            "2026-01-01T24:00:00.000Z",
+            "2026-01-0aT00:00:00.000Z",
+        ] {
             assert!(Timestamp::parse(odd).is_err(), "{odd} was taken");
         }
     }

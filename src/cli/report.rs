@@ -137,7 +137,8 @@ fn dimension() -> impl TypedValueParser<Value = Dimension> {
 fn status(text: &str) -> Result<Status, String> {
     let found = Status::parse(&text.to_uppercase()).filter(|status| status.is_terminal());
     found.ok_or_else(|| {
-        "expected succeeded, failed, rejected, cancelled or expired; what is not finished is in smoother status".to_owned()
+        "expected succeeded, failed, rejected, cancelled or expired; what is not finished is in smoother status"
+            .to_owned()
     })
 }
 
@@ -164,7 +165,11 @@ impl Args {
         let by = if self.by.is_empty() { vec![Dimension::Model] } else { self.by.clone() };
         if by.len() > 2 {
             let names: Vec<&str> = by.iter().map(|one| one.flag()).collect();
-            return Err(said(format!("--by takes one or two of what there is, not {} ({})", by.len(), names.join(", "))));
+            return Err(said(format!(
+                "--by takes one or two of what there is, not {} ({})",
+                by.len(),
+                names.join(", ")
+            )));
         }
         if let [one, other] = by.as_slice()
             && one == other
@@ -199,7 +204,9 @@ impl Args {
         }
         if since >= until {
             let hint = if self.since.is_none() { " (24 h ago, because --since is not given)" } else { "" };
-            return Err(said(format!("the period is empty: --since is {since}{hint}, --until is {until}; times are UTC")));
+            return Err(said(format!(
+                "the period is empty: --since is {since}{hint}, --until is {until}; times are UTC"
+            )));
         }
         let period = Period { since, until: until.min(now) };
         if period.length() > LONGEST {
@@ -238,11 +245,8 @@ pub async fn report(args: Args) -> Done {
 
 /// Reads all of the period, with a bar on a terminal.
 async fn read(place: &Reporting, question: Question) -> Result<Report, Error> {
-    let origin = Origin {
-        place: place.name.clone(),
-        generated_at: place.clock.now(),
-        version: env!("CARGO_PKG_VERSION"),
-    };
+    let origin =
+        Origin { place: place.name.clone(), generated_at: place.clock.now(), version: env!("CARGO_PKG_VERSION") };
     let period = question.period;
     let bar = ProgressBar::new(u64::try_from(period.length().as_millis()).unwrap_or(u64::MAX));
     if let Ok(style) = ProgressStyle::with_template("reading {bar:40} {msg}") {
@@ -252,7 +256,9 @@ async fn read(place: &Reporting, question: Question) -> Result<Report, Error> {
     let mut scan = Scan::new(place.reports.clone(), period);
     let (mut rows, mut drawn) = (0_u64, 0);
     while let Some(page) = scan.next().await? {
-        page.rows.iter().for_each(|row| aggregate.add(row));
+        for row in &page.rows {
+            aggregate.add(row);
+        }
         aggregate.complete(page.complete_until);
         rows += page.rows.len() as u64;
         if rows - drawn >= LOOK {
@@ -271,7 +277,9 @@ fn writable(file: &Path) -> Result<(), Error> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
     let shown = file.display();
     match folder {
-        _ if file.is_dir() => Err(said(format!("--html {shown} is a directory: name a file, such as {shown}/report.html"))),
+        _ if file.is_dir() => {
+            Err(said(format!("--html {shown} is a directory: name a file, such as {shown}/report.html")))
+        }
         Some(folder) if !folder.is_dir() => {
             Err(said(format!("--html {shown}: there is no directory {}; make it first", folder.display())))
         }

@@ -128,3 +128,7 @@ impl Aggregate {
         place
     }
 }
+
+#[cfg(test)]
+#[path = "aggregate_tests.rs"]
+mod tests;

@@ -192,7 +192,7 @@ impl Values {
             }
             (Dimension::Priority, _) => Priority::CLASSES.get(index).map(|class| (*class).to_owned()),
             (Dimension::Status, _) => Status::ALL.get(index).map(|status| status.as_str().to_owned()),
-            _ => self.names.get(index).map(|name| name.to_string()),
+            _ => self.names.get(index).map(ToString::to_string),
         }
     }
 }

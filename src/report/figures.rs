@@ -179,7 +179,9 @@ impl Sums {
         self.merged = true;
         self.requests += other.requests;
         self.statuses.iter_mut().zip(other.statuses).for_each(|(sum, n)| *sum += n);
-        other.errors.iter().for_each(|(error, n)| add_error(&mut self.errors, error, *n));
+        for (error, n) in &other.errors {
+            add_error(&mut self.errors, error, *n);
+        }
         self.cost += other.cost;
         self.priced += other.priced;
         self.unpriced += other.unpriced;
@@ -263,7 +265,9 @@ mod tests {
 
     fn told(rows: &[ReportRow]) -> Figures {
         let mut sums = Sums::default();
-        rows.iter().for_each(|row| sums.add(row));
+        for row in rows {
+            sums.add(row);
+        }
         sums.told(&Values::new(Dimension::Lane))
     }
 

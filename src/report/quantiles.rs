@@ -33,7 +33,9 @@ impl Quantiles {
             Kept::Few(values) if values.len() < FEW => values.push(value),
             Kept::Few(values) => {
                 let mut histogram = Box::new(histogram());
-                values.iter().for_each(|value| record(&mut histogram, u64::from(*value), 1));
+                for value in values.iter() {
+                    record(&mut histogram, u64::from(*value), 1);
+                }
                 record(&mut histogram, u64::from(value), 1);
                 self.0 = Kept::Many(histogram);
             }
@@ -44,10 +46,16 @@ impl Quantiles {
     /// Adds all values of another.
     pub fn merge(&mut self, other: &Self) {
         match (&mut self.0, &other.0) {
-            (_, Kept::Few(values)) => values.iter().for_each(|value| self.add(u64::from(*value))),
+            (_, Kept::Few(values)) => {
+                for value in values {
+                    self.add(u64::from(*value));
+                }
+            }
             (Kept::Few(values), Kept::Many(theirs)) => {
                 let mut histogram = theirs.clone();
-                values.iter().for_each(|value| record(&mut histogram, u64::from(*value), 1));
+                for value in values.iter() {
+                    record(&mut histogram, u64::from(*value), 1);
+                }
                 self.0 = Kept::Many(histogram);
             }
             (Kept::Many(ours), Kept::Many(theirs)) => {
@@ -162,7 +170,9 @@ mod tests {
     fn extremes_are_cut_and_nothing_is_nothing() {
         let mut none = Quantiles::default();
         assert_eq!((none.at(0.5), none.known().is_some()), (0, false));
-        (0..1_000).for_each(|_| none.add(u64::MAX));
+        for _ in 0..1_000 {
+            none.add(u64::MAX);
+        }
         assert_eq!(none.at(0.99), u64::from(u32::MAX));
         assert_eq!(serde_json::to_value(&none).unwrap()["count"], 1_000);
     }

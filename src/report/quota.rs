@@ -207,7 +207,9 @@ mod tests {
 
     fn used(rows: &[ReportRow]) -> LaneUse {
         let (mut minutes, mut used) = (Minutes::default(), Use::default());
-        rows.iter().for_each(|row| minutes.add(row, 3, &[7]));
+        for row in rows {
+            minutes.add(row, 3, &[7]);
+        }
         minutes.close(Timestamp(u64::MAX), |owner, lane, at, cell| {
             assert_eq!((owner, lane), (7, 3));
             used.close(at, &cell);

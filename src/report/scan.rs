@@ -155,8 +155,12 @@ mod tests {
             .map(|(n, at)| {
                 let finished_at = Timestamp(at);
                 let key = format!("{finished_at}#{n:05}");
-                let row =
-                    ReportRow { day: finished_at.day(), finished_key: key.clone(), finished_at, ..ReportRow::example() };
+                let row = ReportRow {
+                    day: finished_at.day(),
+                    finished_key: key.clone(),
+                    finished_at,
+                    ..ReportRow::example()
+                };
                 ((row.day.clone(), key), row)
             })
             .collect()

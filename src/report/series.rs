@@ -261,7 +261,9 @@ impl Series {
                 None => told.push((name, over)),
                 Some(rest) => {
                     "(others)".clone_into(&mut rest.0);
-                    over.into_iter().for_each(|(bucket, n)| *rest.1.entry(bucket).or_default() += n);
+                    for (bucket, n) in over {
+                        *rest.1.entry(bucket).or_default() += n;
+                    }
                 }
             }
         }

@@ -112,11 +112,11 @@ macro_rules! contract_suite {
 }
 
 mod aws;
-mod ledger;
-mod outlets;
 #[path = "../support/finished.rs"]
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "made-up figures")]
 mod finished;
+mod ledger;
+mod outlets;
 mod payloads;
 mod queue;
 mod registers;

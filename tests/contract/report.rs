@@ -21,7 +21,9 @@ async fn read(fixture: &Fixture, question: Question) -> (Report, usize) {
     let mut scan = Scan::new(Arc::clone(&fixture.ports.reports), question.period);
     let mut rows = 0;
     while let Some(page) = scan.next().await.unwrap() {
-        page.rows.iter().for_each(|row| aggregate.add(row));
+        for row in &page.rows {
+            aggregate.add(row);
+        }
         aggregate.complete(page.complete_until);
         rows += page.rows.len();
     }
@@ -46,7 +48,9 @@ pub async fn what_was_put_is_summed_up_and_nothing_else(fixture: &Fixture) {
         let mut expected = Aggregate::new(question.clone());
         let inside: Vec<_> =
             rows.iter().filter(|row| row.finished_at >= period.since && row.finished_at < period.until).collect();
-        inside.iter().for_each(|row| expected.add(row));
+        for row in &inside {
+            expected.add(row);
+        }
         let (report, read) = read(fixture, question).await;
         assert_eq!(read, inside.len());
         let expected = expected.finish(origin());

@@ -7,59 +7,62 @@ use crate::report::{Figures, Quantiles, Report, Share};
 /// The text of a column; `None` for what is not known or does not apply.
 type Cell = (&'static str, Option<String>);
 
-fn text(value: impl Display) -> Option<String> {
-    Some(value.to_string())
+fn of<T: Display>(value: Option<T>) -> Option<String> {
+    value.map(|value| value.to_string())
 }
 
 fn cells(figures: &Figures) -> Vec<Cell> {
     let f = figures;
     let top = f.errors.first();
     let mut cells = vec![
-        ("requests", text(f.requests)),
-        ("succeeded", text(f.succeeded)),
-        ("failed", text(f.failed)),
-        ("rejected", text(f.rejected)),
-        ("cancelled", text(f.cancelled)),
-        ("expired", text(f.expired)),
-        ("error_rate", f.error_rate.and_then(text)),
+        ("requests", of(Some(f.requests))),
+        ("succeeded", of(Some(f.succeeded))),
+        ("failed", of(Some(f.failed))),
+        ("rejected", of(Some(f.rejected))),
+        ("cancelled", of(Some(f.cancelled))),
+        ("expired", of(Some(f.expired))),
+        ("error_rate", of(f.error_rate)),
         ("top_error", top.map(|error| error.error_type.clone())),
-        ("top_error_requests", top.and_then(|error| text(error.requests))),
-        ("cost_usd", f.cost_usd.and_then(text)),
-        ("unpriced", text(f.unpriced)),
-        ("input_tokens", f.input_tokens.and_then(text)),
-        ("output_tokens", f.output_tokens.and_then(text)),
-        ("cache_read_tokens", f.cache_read_tokens.and_then(text)),
-        ("cache_write_tokens", f.cache_write_tokens.and_then(text)),
+        ("top_error_requests", of(top.map(|error| error.requests))),
+        ("cost_usd", of(f.cost_usd)),
+        ("unpriced", of(Some(f.unpriced))),
+        ("input_tokens", of(f.input_tokens)),
+        ("output_tokens", of(f.output_tokens)),
+        ("cache_read_tokens", of(f.cache_read_tokens)),
+        ("cache_write_tokens", of(f.cache_write_tokens)),
     ];
     let times = |names: [&'static str; 4], times: Option<&Quantiles>| -> Vec<Cell> {
-        let at = |share| times.and_then(|times| text(times.at(share)));
+        let at = |share| of(times.map(|times| times.at(share)));
         names.into_iter().zip([0.5, 0.95, 0.99, 1.0].map(at)).collect()
     };
     cells.extend(times(["wait_p50_ms", "wait_p95_ms", "wait_p99_ms", "wait_max_ms"], f.wait_ms.as_ref()));
-    cells.extend(times(
-        ["latency_p50_ms", "latency_p95_ms", "latency_p99_ms", "latency_max_ms"],
-        f.latency_ms.as_ref(),
-    ));
+    cells
+        .extend(times(["latency_p50_ms", "latency_p95_ms", "latency_p99_ms", "latency_max_ms"], f.latency_ms.as_ref()));
     cells.extend([
-        ("calls", text(f.calls)),
-        ("throttles", text(f.throttles)),
-        ("throttled_share", f.throttled_share.and_then(text)),
-        ("deadlines", text(f.deadlines)),
-        ("deadlines_met", text(f.deadlines_met)),
-        ("deadline_hit_rate", f.deadline_hit_rate.and_then(text)),
-        ("switched", text(f.switched)),
-        ("downgraded", text(f.downgraded)),
+        ("calls", of(Some(f.calls))),
+        ("throttles", of(Some(f.throttles))),
+        ("throttled_share", of(f.throttled_share)),
+        ("deadlines", of(Some(f.deadlines))),
+        ("deadlines_met", of(Some(f.deadlines_met))),
+        ("deadline_hit_rate", of(f.deadline_hit_rate)),
+        ("switched", of(Some(f.switched))),
+        ("downgraded", of(Some(f.downgraded))),
         ("quota_lane", f.quota.as_ref().map(|quota| quota.lane.clone())),
-        ("quota_active_minutes", f.quota.as_ref().and_then(|quota| text(quota.active_minutes))),
-        ("quota_tokens", f.quota.as_ref().and_then(|quota| text(quota.quota_tokens))),
+        ("quota_active_minutes", of(f.quota.as_ref().map(|quota| quota.active_minutes))),
+        ("quota_tokens", of(f.quota.as_ref().map(|quota| quota.quota_tokens))),
     ]);
     let shares = |names: [&'static str; 4], share: Option<&Share>| -> Vec<Cell> {
-        let of = |part: fn(&Share) -> f64| share.map(part).and_then(text);
-        names.into_iter().zip([of(|s| s.limit_per_minute), of(|s| s.mean), of(|s| s.p95), of(|s| s.max)]).collect()
+        let parts: [fn(&Share) -> f64; 4] = [|s| s.limit_per_minute, |s| s.mean, |s| s.p95, |s| s.max];
+        names.into_iter().zip(parts.map(|part| of(share.map(part)))).collect()
     };
     let quota = f.quota.as_ref();
     cells.extend(shares(
-        ["tokens_per_minute_limit", "tokens_per_minute_mean_share", "tokens_per_minute_p95_share", "tokens_per_minute_max_share"],
+        [
+            "tokens_per_minute_limit",
+            "tokens_per_minute_mean_share",
+            "tokens_per_minute_p95_share",
+            "tokens_per_minute_max_share",
+        ],
         quota.and_then(|quota| quota.tokens.as_ref()),
     ));
     cells.extend(shares(

@@ -28,7 +28,9 @@ fn rows() -> Vec<ReportRow> {
     let mut rows: Vec<ReportRow> = Traffic::new(7, period.since, period.length(), 3_000).collect();
     // As no tenant may be called, should a table hold one nevertheless.
     let odd = rows.iter_mut().filter(|row| row.tenant == "legal");
-    odd.for_each(|row| HOSTILE.clone_into(&mut row.tenant));
+    for row in odd {
+        HOSTILE.clone_into(&mut row.tenant);
+    }
     rows.sort_by(|a, b| a.finished_key.cmp(&b.finished_key));
     rows
 }
@@ -37,7 +39,9 @@ fn report_of(rows: &[ReportRow], question: Question) -> Report {
     let asked = question.period;
     let mut aggregate = Aggregate::new(question);
     let inside = |row: &&ReportRow| row.finished_at >= asked.since && row.finished_at < asked.until;
-    rows.iter().filter(inside).for_each(|row| aggregate.add(row));
+    for row in rows.iter().filter(inside) {
+        aggregate.add(row);
+    }
     aggregate.finish(Origin {
         place: "./data".to_owned(),
         generated_at: Timestamp::parse("2025-03-11T09:08:43Z").unwrap(),
@@ -138,7 +142,10 @@ fn a_page_is_well_formed_loads_nothing_and_runs_nothing() {
         for tag in page.split('<').skip(1).filter_map(|tag| tag.split('>').next()) {
             for attribute in tag.split_whitespace().skip(1).filter_map(|part| part.split_once('=')) {
                 let (attribute, value) = attribute;
-                assert!(!attribute.starts_with("on") && !["href", "src", "xlink:href", "style"].contains(&attribute), "{tag}");
+                assert!(
+                    !attribute.starts_with("on") && !["href", "src", "xlink:href", "style"].contains(&attribute),
+                    "{tag}"
+                );
                 assert!(!value.contains("url(") && !value.contains("//"), "{name}: {tag}");
             }
         }

@@ -11,18 +11,20 @@ use super::units::period;
 pub fn markdown(report: &Report) -> String {
     let mut page = format!("**smoother report** · {} · {}\n", text(&report.origin.place), period(period_of(report)));
     if !report.filters.is_empty() {
-        page.push_str(&format!("Only {}\n", text(&report.filters.to_string())));
+        page.extend(["Only ", &text(&report.filters.to_string()), "\n"]);
     }
     page.push('\n');
     if report.total.requests == 0 {
-        nothing(report).iter().for_each(|said| page.push_str(&format!("{}\n", text(said))));
+        for said in nothing(report) {
+            page.extend([&text(&said), "\n"]);
+        }
         return page;
     }
     for (label, line) in lines(report) {
-        page.push_str(&format!("- {label}: {}\n", text(&line)));
+        page.extend(["- ", label, ": ", &text(&line), "\n"]);
     }
     for used in &report.lanes {
-        page.push_str(&format!("- Quota of {}: {}\n", text(&lane_name(&used.lane)), lane(used)));
+        page.extend(["- Quota of ", &text(&lane_name(&used.lane)), ": ", &lane(used), "\n"]);
     }
     let columns: Vec<&Column> = COLUMNS.iter().filter(|column| (column.wanted)(report)).collect();
     let names = report.by.iter().map(|one| one.words().to_owned());
@@ -34,7 +36,8 @@ pub fn markdown(report: &Report) -> String {
         line(&mut page, names.chain(columns.iter().map(|column| (column.cell)(&group.figures))));
     }
     if report.groups.len() > 1 {
-        let names = report.by.iter().enumerate().map(|(at, _)| if at == 0 { "**total**".to_owned() } else { String::new() });
+        let names =
+            report.by.iter().enumerate().map(|(at, _)| if at == 0 { "**total**".to_owned() } else { String::new() });
         line(&mut page, names.chain(columns.iter().map(|column| format!("**{}**", (column.cell)(&report.total)))));
     }
     page
@@ -42,7 +45,7 @@ pub fn markdown(report: &Report) -> String {
 
 fn line(page: &mut String, cells: impl Iterator<Item = String>) {
     let cells: Vec<String> = cells.collect();
-    page.push_str(&format!("| {} |\n", cells.join(" | ")));
+    page.extend(["| ", &cells.join(" | "), " |\n"]);
 }
 
 /// Somebody else's text, which must not be Markdown or HTML.

@@ -74,7 +74,8 @@ pub fn tokens(total: &Figures) -> String {
         return "unknown: no answer told its usage".to_owned();
     };
     let mut parts = vec![format!("{} in", compact(input)), format!("{} out", compact(output))];
-    for (tokens, what) in [(total.cache_read_tokens, "read from cache"), (total.cache_write_tokens, "written to cache")] {
+    for (tokens, what) in [(total.cache_read_tokens, "read from cache"), (total.cache_write_tokens, "written to cache")]
+    {
         parts.extend(tokens.filter(|n| *n > 0).map(|n| format!("{} {what}", compact(n))));
     }
     parts.join(" · ")
@@ -129,10 +130,8 @@ pub fn share(what: &str, share: &Share) -> String {
 
 /// What is used of a lane.
 pub fn lane(lane: &LaneUse) -> String {
-    lane.tighter().map_or_else(
-        || format!("{}, not limited", count(lane.calls, "call")),
-        |(what, used)| share(what, used),
-    )
+    lane.tighter()
+        .map_or_else(|| format!("{}, not limited", count(lane.calls, "call")), |(what, used)| share(what, used))
 }
 
 /// Said instead of tables.

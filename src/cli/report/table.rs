@@ -163,7 +163,8 @@ fn groups(page: &mut String, report: &Report, width: Width, paint: Paint) -> std
     let most = report.groups.iter().map(|group| group.figures.requests).max().unwrap_or(0).max(1);
     for (group, names) in report.groups.iter().zip(&names) {
         let share = group.figures.requests as f64 / most as f64;
-        let names: Vec<String> = names.iter().zip(&widths).map(|(name, width)| pad(&clip(name, *width), *width)).collect();
+        let names: Vec<String> =
+            names.iter().zip(&widths).map(|(name, width)| pad(&clip(name, *width), *width)).collect();
         row(page, &names.join("  "), group, &columns, (bar > 0).then_some(share), paint)?;
     }
     if report.groups.len() > 1 {
@@ -181,11 +182,8 @@ fn names(report: &Report) -> Vec<Vec<String>> {
     let mut last: Option<&Option<String>> = None;
     let mut all = Vec::with_capacity(report.groups.len());
     for group in &report.groups {
-        let mut names: Vec<String> = group
-            .key
-            .iter()
-            .map(|(dimension, value)| plain(&group.value_name(*dimension, value.as_deref())))
-            .collect();
+        let mut names: Vec<String> =
+            group.key.iter().map(|(dimension, value)| plain(&group.value_name(*dimension, value.as_deref()))).collect();
         if let [(_, first), _] = group.key.as_slice() {
             if last == Some(first) {
                 names[0].clear();
@@ -214,7 +212,8 @@ fn headings(columns: &[(&str, usize)], used: usize, bar: usize) -> String {
     let mut last = "";
     for (at, (group, width)) in columns.iter().enumerate() {
         let shown = if *group == last { "" } else { group };
-        line.push_str(&format!("{shown:>width$}  "));
+        // Writing to a String does not fail.
+        _ = write!(line, "{shown:>width$}  ");
         if at == 0 {
             line.push_str(&" ".repeat(bar));
         }
@@ -237,7 +236,7 @@ fn row(
         let tone = if group.figures.requests == 0 { Some(Tone::Faint) } else { (column.tone)(&group.figures) };
         line.push_str(&tone.map_or(cell.clone(), |tone| paint.paint(tone, &cell)));
         if let (0, Some(share)) = (at, bar) {
-            line.push_str(&format!(" {}", paint.paint(Tone::Busy, &format!("{:<BAR$}", eighths(share)))));
+            write!(line, " {}", paint.paint(Tone::Busy, &format!("{:<BAR$}", eighths(share))))?;
         }
         line.push_str("  ");
     }

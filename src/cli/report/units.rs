@@ -11,8 +11,7 @@ pub const NOTHING: &str = "–";
 
 /// 1,234 in full; from there in thousands, millions … with three digits: `12.3 k`, `456 M`.
 pub fn compact(number: u64) -> String {
-    const UNITS: [(u64, &str); 4] =
-        [(1_000_000_000_000, "T"), (1_000_000_000, "G"), (1_000_000, "M"), (1_000, "k")];
+    const UNITS: [(u64, &str); 4] = [(1_000_000_000_000, "T"), (1_000_000_000, "G"), (1_000_000, "M"), (1_000, "k")];
     if number < 10_000 {
         return thousands(number);
     }
@@ -101,12 +100,9 @@ mod tests {
 
     #[test]
     fn numbers_have_three_digits_and_a_unit() {
-        let shown =
-            [0, 9_999, 10_000, 123_456, 999_949, 999_950, 1_234_567, 45_600_000_000, 7_000_000_000_000_000].map(compact);
-        assert_eq!(
-            shown,
-            ["0", "9,999", "10.0 k", "123 k", "1.00 M", "1.00 M", "1.23 M", "45.6 G", "7000 T"]
-        );
+        let shown = [0, 9_999, 10_000, 123_456, 999_949, 999_950, 1_234_567, 45_600_000_000, 7_000_000_000_000_000]
+            .map(compact);
+        assert_eq!(shown, ["0", "9,999", "10.0 k", "123 k", "1.00 M", "1.00 M", "1.23 M", "45.6 G", "7000 T"]);
     }
 
     #[test]

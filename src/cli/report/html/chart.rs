@@ -34,11 +34,11 @@ impl Line {
     }
 }
 
-/// What a chart is about.
-pub struct About<'a> {
+/// What a chart shows.
+pub struct Subject<'a> {
     pub title: &'a str,
     /// For those who cannot see it.
-    pub about: String,
+    pub description: String,
     pub buckets: Buckets,
     /// How values are written.
     pub unit: fn(f64) -> String,
@@ -67,8 +67,8 @@ pub fn open(page: &mut String, title: &str, about: &str, height: f64) {
     );
 }
 
-fn frame(page: &mut String, about: &About<'_>, ticks: &[(f64, String)]) {
-    open(page, about.title, &about.about, HEIGHT);
+fn frame(page: &mut String, about: &Subject<'_>, ticks: &[(f64, String)]) {
+    open(page, about.title, &about.description, HEIGHT);
     for (share, name) in ticks {
         let at = y(*share);
         let class = if *share <= 0.0 { "base" } else { "grid" };
@@ -102,7 +102,7 @@ fn frame(page: &mut String, about: &About<'_>, ticks: &[(f64, String)]) {
 }
 
 /// Where the pointer rests, the figures of that time are shown.
-fn hover(page: &mut String, about: &About<'_>, lines: &[&Line]) {
+fn hover(page: &mut String, about: &Subject<'_>, lines: &[&Line]) {
     for bucket in 0..about.buckets.count() {
         let shown: Vec<String> = lines
             .iter()
@@ -140,7 +140,7 @@ fn bare(text: &str) -> String {
 }
 
 /// Columns that stand on each other, the first series at the bottom.
-pub fn stacked(page: &mut String, about: &About<'_>, lines: &[Line]) {
+pub fn stacked(page: &mut String, about: &Subject<'_>, lines: &[Line]) {
     let count = about.buckets.count();
     let value = |line: &Line, bucket: usize| line.values.get(bucket).copied().flatten().unwrap_or(0.0);
     let most = (0..count).map(|bucket| lines.iter().map(|line| value(line, bucket)).sum::<f64>()).fold(0.0, f64::max);
@@ -170,7 +170,7 @@ pub fn stacked(page: &mut String, about: &About<'_>, lines: &[Line]) {
 }
 
 /// Lines of durations in ms on a logarithmic scale, broken where there is nothing.
-pub fn durations(page: &mut String, about: &About<'_>, lines: &[Line]) {
+pub fn durations(page: &mut String, about: &Subject<'_>, lines: &[Line]) {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "milliseconds that were whole")]
     let whole = |value: f64| value as u64;
     let values = lines.iter().flat_map(|line| line.values.iter().flatten()).map(|value| whole(*value));
@@ -208,7 +208,7 @@ fn path(buckets: Buckets, heights: &[Option<f64>]) -> String {
 }
 
 /// What was used, as an area, its busiest minutes as a line, and the limit above it.
-pub fn against(page: &mut String, about: &About<'_>, used: &Line, peak: Option<&Line>, limit: &Line) {
+pub fn against(page: &mut String, about: &Subject<'_>, used: &Line, peak: Option<&Line>, limit: &Line) {
     let all = [Some(used), peak, Some(limit)];
     let values = all.iter().flatten().flat_map(|line| line.values.iter().flatten());
     let most = values.fold(0.0_f64, |most, value| most.max(*value));

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::bars::{Bar, Range, bars, ranges};
-use super::chart::{About, Line, against, durations, stacked};
+use super::chart::{Line, Subject, against, durations, stacked};
 use super::text::{escape, stretch, table};
 use crate::cli::format::{thousands, whole};
 use crate::cli::report::summary::{self, lane_name};
@@ -46,9 +46,9 @@ impl Figure<'_> {
         }
         page.push_str(&self.picture);
         if !self.figures.is_empty() {
-            _ = write!(
+            _ = writeln!(
                 page,
-                "<details><summary>Figures</summary><div class=\"scroll\" tabindex=\"0\">{}</div></details>\n",
+                "<details><summary>Figures</summary><div class=\"scroll\" tabindex=\"0\">{}</div></details>",
                 self.figures
             );
         }
@@ -70,13 +70,17 @@ fn empty(text: &str) -> String {
 }
 
 fn heading(page: &mut String, title: &str, lead: &str) {
-    _ = write!(page, "<h2>{}</h2>\n<p class=\"lead\">{}</p>\n<div class=\"grid\">\n", escape(title), escape(lead));
+    _ = writeln!(page, "<h2>{}</h2>\n<p class=\"lead\">{}</p>\n<div class=\"grid\">", escape(title), escape(lead));
 }
 
 fn number(value: f64) -> String {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts, never negative")]
     let rounded = value.round() as u64;
-    if value > 0.0 && value < 10.0 && (value - value.round()).abs() > 0.05 { format!("{value:.1}") } else { compact(rounded) }
+    if value > 0.0 && value < 10.0 && (value - value.round()).abs() > 0.05 {
+        format!("{value:.1}")
+    } else {
+        compact(rounded)
+    }
 }
 
 fn dollars(value: f64) -> String {
@@ -116,10 +120,17 @@ fn legend<'a>(lines: &[Line]) -> Vec<(&'a str, String)> {
 }
 
 /// What of a stack shows anything, as a figure.
-fn stack(page: &mut String, title: &str, caption: &str, buckets: Buckets, lines: Vec<Line>, nothing: &str, unit: fn(f64) -> String) {
+fn stack(
+    page: &mut String,
+    (title, caption): (&str, &str),
+    buckets: Buckets,
+    lines: Vec<Line>,
+    nothing: &str,
+    unit: fn(f64) -> String,
+) {
     let lines: Vec<Line> = lines.into_iter().filter(Line::shows).collect();
     let names: Vec<&str> = lines.iter().map(|line| line.name.as_str()).collect();
-    let about = About { title, about: format!("Columns over time: {}", names.join(", ")), buckets, unit };
+    let about = Subject { title, description: format!("Columns over time: {}", names.join(", ")), buckets, unit };
     let (picture, figures) = if lines.is_empty() {
         (empty(nothing), String::new())
     } else {
@@ -152,7 +163,11 @@ pub fn throughput(page: &mut String, report: &Report, series: &Series) {
     }
     page.push_str("</div>\n");
     if lanes.len() > LANES {
-        _ = writeln!(page, "<p class=\"lead\">{} more lanes have less: smoother report --by lane</p>", lanes.len() - LANES);
+        _ = writeln!(
+            page,
+            "<p class=\"lead\">{} more lanes have less: smoother report --by lane</p>",
+            lanes.len() - LANES
+        );
     }
 }
 
@@ -178,7 +193,8 @@ fn lane_chart(
     title: &str,
     (at, what): (usize, &str),
 ) {
-    let points = |value: &dyn Fn(usize) -> Option<f64>| -> Vec<Option<f64>> { (0..buckets.count()).map(value).collect() };
+    let points =
+        |value: &dyn Fn(usize) -> Option<f64>| -> Vec<Option<f64>> { (0..buckets.count()).map(value).collect() };
     let minutes = |bucket: usize| (buckets.part(bucket).length().as_secs_f64() / 60.0).max(1.0);
     let used = |bucket: usize| {
         let point = lane.points.get(&bucket)?;
@@ -193,8 +209,9 @@ fn lane_chart(
     let limit = Line { name: "quota".to_owned(), class: "limit", values: points(&limit) };
     let told = report.lanes.iter().find(|told| told.lane == lane.lane);
     let share = told.and_then(|told| if at == 0 { told.tokens.as_ref() } else { told.requests.as_ref() });
-    let caption = share.map_or_else(|| format!("{what}/min are not limited, or it is not known"), |share| summary::share(what, share));
-    let about = About { title, about: caption.clone(), buckets, unit: number };
+    let caption = share
+        .map_or_else(|| format!("{what}/min are not limited, or it is not known"), |share| summary::share(what, share));
+    let about = Subject { title, description: caption.clone(), buckets, unit: number };
     let mut picture = String::new();
     against(&mut picture, &about, &used, peak.as_ref(), &limit);
     let limited = limit.shows();
@@ -220,8 +237,7 @@ pub fn requests(page: &mut String, report: &Report, series: &Series) {
     let buckets = series.buckets;
     stack(
         page,
-        "Requests by status",
-        &summary::requests(&report.total),
+        ("Requests by status", &summary::requests(&report.total)),
         buckets,
         lines.collect(),
         "No request finished in this period.",
@@ -233,7 +249,7 @@ pub fn requests(page: &mut String, report: &Report, series: &Series) {
         Line::new(name, class, values.collect::<Vec<_>>())
     });
     let caption = summary::errors(&report.total, 3);
-    stack(page, "Errors by type", &caption, buckets, errors.collect(), "No request ended with an error.", number);
+    stack(page, ("Errors by type", &caption), buckets, errors.collect(), "No request ended with an error.", number);
     page.push_str("</div>\n");
 }
 
@@ -254,11 +270,17 @@ pub fn times(page: &mut String, report: &Report, series: &Series) {
         });
         Vec::from(lines)
     };
-    lines_figure(page, "Waits over time", series.buckets, points(|point| &point.wait), report.total.wait_ms.as_ref());
+    lines_figure(page, "Waits over time", series.buckets, &points(|point| &point.wait), report.total.wait_ms.as_ref());
     let latencies = series.latencies();
     let shown = latencies.iter().zip(CLASSES).map(|((name, times), class)| (name.clone(), *times, class));
     range_figure(page, "Latency by model", shown.collect(), "No call was answered.");
-    lines_figure(page, "Latency over time", series.buckets, points(|point| &point.latency), report.total.latency_ms.as_ref());
+    lines_figure(
+        page,
+        "Latency over time",
+        series.buckets,
+        &points(|point| &point.latency),
+        report.total.latency_ms.as_ref(),
+    );
     page.push_str("</div>\n");
 }
 
@@ -288,18 +310,24 @@ fn range_figure(page: &mut String, title: &str, all: Vec<(String, &Quantiles, &'
     Figure { title, caption: caption.to_owned(), legend: Vec::new(), picture, figures }.write(page);
 }
 
-fn lines_figure(page: &mut String, title: &str, buckets: Buckets, lines: Vec<Line>, total: Option<&Quantiles>) {
+fn lines_figure(page: &mut String, title: &str, buckets: Buckets, lines: &[Line], total: Option<&Quantiles>) {
     let Some(total) = total else {
         let nothing = empty("There is nothing to show for this period.");
-        Figure { title, caption: String::new(), legend: Vec::new(), picture: nothing, figures: String::new() }.write(page);
+        Figure { title, caption: String::new(), legend: Vec::new(), picture: nothing, figures: String::new() }
+            .write(page);
         return;
     };
-    let about = About { title, about: format!("p50, p95 and p99 over time; in all {}", three(total)), buckets, unit: duration };
+    let about = Subject {
+        title,
+        description: format!("p50, p95 and p99 over time; in all {}", three(total)),
+        buckets,
+        unit: duration,
+    };
     let mut picture = String::new();
-    durations(&mut picture, &about, &lines);
+    durations(&mut picture, &about, lines);
     let caption = format!("In all p50 / p95 / p99: {}, longest {}", three(total), ms(total.at(1.0)));
-    let figures = over_time(title, buckets, &lines, duration);
-    Figure { title, caption, legend: legend(&lines), picture, figures }.write(page);
+    let figures = over_time(title, buckets, lines, duration);
+    Figure { title, caption, legend: legend(lines), picture, figures }.write(page);
 }
 
 /// Costs by model and by tenant, over time and in all.
@@ -312,12 +340,13 @@ pub fn costs(page: &mut String, report: &Report, series: &Series) {
     for (what, split) in [("model", &series.models), ("tenant", &series.tenants)] {
         let parts = split.dearest(PARTS);
         let lines = parts.iter().zip(CLASSES).map(|(part, class)| {
-            let values = (0..series.buckets.count()).map(|at| part.over.get(&at).copied().unwrap_or_default().dollars());
+            let values =
+                (0..series.buckets.count()).map(|at| part.over.get(&at).copied().unwrap_or_default().dollars());
             Line::new(name(part), if part.name.is_none() { "sx" } else { class }, values.collect::<Vec<_>>())
         });
         let title = format!("Cost by {what} over time");
         let nothing = "No cost is known of this period.";
-        stack(page, &title, "", series.buckets, lines.collect(), nothing, dollars);
+        stack(page, (&title, ""), series.buckets, lines.collect(), nothing, dollars);
         bar_figure(page, what, split, &parts);
     }
     page.push_str("</div>\n");
@@ -339,8 +368,13 @@ fn bar_figure(page: &mut String, what: &str, split: &Split, parts: &[Slice]) {
         .iter()
         .map(|part| {
             let known = (part.cost > Usd::default() || part.unpriced == 0).then(|| part.cost.dollars());
-            let share = if sum > Usd::default() { format!(" · {}", percent(part.cost.dollars() / sum.dollars())) } else { String::new() };
-            let shown = format!("{}{}", cost(known, part.unpriced), if known.is_some() { share } else { String::new() });
+            let share = if sum > Usd::default() {
+                format!(" · {}", percent(part.cost.dollars() / sum.dollars()))
+            } else {
+                String::new()
+            };
+            let shown =
+                format!("{}{}", cost(known, part.unpriced), if known.is_some() { share } else { String::new() });
             Bar { name: name(part), class: look(part), value: part.cost.dollars(), shown }
         })
         .collect();
@@ -364,8 +398,7 @@ pub fn throttles(page: &mut String, report: &Report, series: &Series) {
     let throttled = series.points.iter().map(|point| point.throttles as f64);
     stack(
         page,
-        "Throttled calls",
-        &summary::throttled(&report.total),
+        ("Throttled calls", &summary::throttled(&report.total)),
         series.buckets,
         vec![Line::new("throttled calls", "bad", throttled)],
         "Bedrock throttled no call.",
@@ -376,8 +409,7 @@ pub fn throttles(page: &mut String, report: &Report, series: &Series) {
     let caption = if report.total.deadlines > 0 { summary::deadlines(&report.total) } else { String::new() };
     stack(
         page,
-        "Deadlines",
-        &caption,
+        ("Deadlines", &caption),
         series.buckets,
         vec![Line::new("met", "ok", met), Line::new("missed", "bad", missed)],
         "No request had a deadline.",

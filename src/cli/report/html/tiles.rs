@@ -114,11 +114,7 @@ fn all(report: &Report, series: &Series) -> Vec<Tile> {
     tiles.push(Tile {
         label: "Tokens out",
         number: tokens(total.output_tokens),
-        note: format!(
-            "{} in, {} read from cache",
-            tokens(total.input_tokens),
-            tokens(total.cache_read_tokens)
-        ),
+        note: format!("{} in, {} read from cache", tokens(total.input_tokens), tokens(total.cache_read_tokens)),
         bad: false,
     });
     tiles
