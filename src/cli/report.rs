@@ -340,7 +340,7 @@ mod tests {
             question.filter.to_string(),
             "tenant a or b, model us.amazon.nova-lite-v1:0, use case u, priority urgent or 5, status failed, batch b, lane l, error x"
         );
-        assert_eq!(question.filter.models[0].quota, "amazon.nova-lite-v1:0");
+        assert_eq!(question.filter.models[0].quota, "us.amazon.nova-lite-v1:0");
     }
 
     #[test]
@@ -355,7 +355,7 @@ mod tests {
             ("--since 1h --until 2h", "the period is empty: --since is 2026-11-21T08:08:43.456Z, --until"),
             ("--until 2026-11-01", "because --since is not given"),
             ("--since 1970-01-01", "longer than ten years"),
-            ("--by hour --since 2020-01-01", "would make 60,369 lines"),
+            ("--by hour --since 2020-01-01", "would make 60,393 lines"),
             ("--by day --top 3", "--top ranks groups"),
             ("--top 0", "0 is not in 1.."),
             ("--status queued", "smoother status"),
