@@ -12,6 +12,7 @@ mod init;
 mod operator;
 mod place;
 mod quotas;
+mod report;
 mod results;
 mod run;
 mod schema;
@@ -55,6 +56,8 @@ enum Command {
     Status(status::Args),
     /// Drains the results queue to JSON lines
     Results(results::Args),
+    /// Sums up what was asked, how it went and what it cost, by day, tenant, model …; also as a page with charts
+    Report(Box<report::Args>),
     /// Ends requests that wait, by id or by filter, as CANCELLED
     Cancel(control::CancelArgs),
     /// Gives requests that wait another priority
@@ -134,6 +137,7 @@ async fn dispatch(command: Command) -> Done {
         Command::Submit(args) => Box::pin(submit::submit(args)).await,
         Command::Status(args) => status::status(args).await,
         Command::Results(args) => results::results(args).await,
+        Command::Report(args) => report::report(*args).await,
         Command::Cancel(args) => control::cancel(args).await,
         Command::Reprioritise(args) => control::reprioritise(args).await,
         Command::Deadline(args) => control::deadline(args).await,

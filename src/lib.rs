@@ -1,5 +1,9 @@
 //! smoother: a ranked, paced, exactly accounted stream of Amazon Bedrock calls.
 
+// Tests share files with those in tests/, which know this crate by its name.
+#[cfg(test)]
+extern crate self as smoother;
+
 pub mod aws;
 pub mod cli;
 pub mod clock;
@@ -12,6 +16,7 @@ pub mod models;
 mod nearest;
 pub mod pipeline;
 pub mod ports;
+pub mod report;
 pub mod request;
 pub mod retry;
 mod shell;

@@ -9,3 +9,4 @@ pub(super) mod times;
 
 pub use self::change::{CancelArgs, DeadlineArgs, ReprioritiseArgs, cancel, deadline, reprioritise};
 pub use self::pause::{PauseArgs, ResumeArgs, line, pause, resume};
+pub use self::selection::priorities;

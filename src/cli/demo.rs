@@ -110,7 +110,7 @@ pub async fn demo(args: Args) -> Done {
     } else {
         print(&summary.to_page())?;
         print(&format!(
-            "  Results    {0}  (one file an answer)\n\n  Try next\n    smoother results --local {1} --max 3\n    smoother status  --local {1}\n    smoother demo --requests 2000\n    README.md: a producer in five lines of Python",
+            "  Results    {0}  (one file an answer)\n\n  Try next\n    smoother results --local {1} --max 3\n    smoother status  --local {1}\n    smoother report  --local {1} --html report.html\n    smoother demo --requests 2000\n    README.md: a producer in five lines of Python",
             results.display(),
             shown.display()
         ))?;

@@ -7,11 +7,12 @@ use clap::Args;
 
 use crate::aws::bedrock::{self, Bedrock};
 use crate::aws::clients;
+use crate::aws::dynamodb_reports::DynamoReports;
 use crate::aws::service_quotas::ServiceQuotas;
 use crate::aws::usage_feed::CloudWatchUsage;
 use crate::clock::Clock;
 use crate::config::{Config, Loaded, Secret, Sources, is_secret};
-use crate::ports::{Alerts, Model, Ports, Quotas, Spans, UsageFeed};
+use crate::ports::{Alerts, Model, Ports, Quotas, Reports, Spans, UsageFeed};
 use crate::telemetry::otlp::Otlp;
 use crate::webhook::Webhook;
 use crate::{aws, local};
@@ -146,6 +147,36 @@ impl PlaceArgs {
         let mut ports = aws::connect(&settings, clock.clone()).await?;
         ports.alerts.extend(webhook(&config)?);
         Ok(Place { ports, config, clock, dir: None })
+    }
+}
+
+/// A reporting table.
+pub struct Reporting {
+    /// The table.
+    pub reports: Arc<dyn Reports>,
+    /// Wall time.
+    pub clock: Clock,
+    /// The directory, or the table and its Region.
+    pub name: String,
+}
+
+impl PlaceArgs {
+    /// Opens the reporting table only: on AWS nothing else has to be known, and nothing but reading it be allowed.
+    pub async fn open_reporting(&self) -> Result<Reporting, Error> {
+        if let Some(dir) = &self.local {
+            let place = self.open_existing().await?;
+            let name = dir.display().to_string();
+            return Ok(Reporting { reports: place.ports.reports, clock: place.clock, name });
+        }
+        let config = self.settings()?;
+        let table = config
+            .require_reporting_table()
+            .map_err(|faults| Error::Said(format!("{faults}\nTo read what is on this machine: --local DIR")))?;
+        let sdk = clients::sdk_config(&config.aws_region).await?;
+        let dynamodb = clients::Clients::new(&sdk).dynamodb;
+        let reports = DynamoReports::new(dynamodb, &table, config.report_retention_days);
+        let name = format!("{table} in {}", config.aws_region);
+        Ok(Reporting { reports: Arc::new(reports), clock: Clock::system(), name })
     }
 }
 

@@ -4,7 +4,7 @@ mod ahead;
 mod lanes;
 mod overview;
 mod page;
-mod paint;
+pub mod paint;
 mod request;
 mod story;
 mod tenants;

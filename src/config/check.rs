@@ -55,6 +55,20 @@ impl Config {
     }
 }
 
+impl Config {
+    /// The name of the reporting table, which is all that reading it needs.
+    ///
+    /// # Errors
+    /// Says that it is not set.
+    pub fn require_reporting_table(&self) -> Result<String, Faults> {
+        self.reporting_table.clone().ok_or_else(|| {
+            let mut faults = self.require_aws().err().unwrap_or_default();
+            faults.0.retain(|fault| fault.setting == "reporting_table");
+            faults
+        })
+    }
+}
+
 /// Values that are fine by themselves and wrong together.
 pub(super) fn contradictions(config: &Config, origin: impl Fn(&str) -> Origin, faults: &mut Faults) {
     let mut clash = |setting: &str, value: String, reason: String| {

@@ -23,6 +23,21 @@ impl Priorities {
             Self::Class(class) => priority.class() == class,
         }
     }
+
+    /// Whether a priority is among them, by its number.
+    #[must_use]
+    pub fn takes(self, number: u8) -> bool {
+        Priority::from_number(u64::from(number)).is_some_and(|priority| self.has(priority))
+    }
+}
+
+impl fmt::Display for Priorities {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "{}", number.number()),
+            Self::Class(class) => f.write_str(class),
+        }
+    }
 }
 
 /// Where a request stands while it waits.
@@ -140,10 +155,7 @@ impl fmt::Display for Filter {
         parts.extend(self.lane.as_ref().map(|lane| format!("lane {lane}")));
         parts.extend(self.model.as_ref().map(|model| format!("model {model}")));
         parts.extend(self.use_case.as_ref().map(|name| format!("use case {name}")));
-        parts.extend(self.priority.map(|priority| match priority {
-            Priorities::Number(number) => format!("priority {}", number.number()),
-            Priorities::Class(class) => format!("priority {class}"),
-        }));
+        parts.extend(self.priority.map(|priority| format!("priority {priority}")));
         parts.extend(self.received_before.map(|at| format!("received before {at}")));
         parts.extend(self.received_after.map(|at| format!("received from {at} on")));
         parts.extend(self.deadline_before.map(|at| format!("deadline before {at}")));

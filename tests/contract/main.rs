@@ -97,6 +97,9 @@ macro_rules! contract_suite {
                 what_is_thrown_away_was_never_there,
                 a_folder_lists_its_own_files_only,
                 writers_of_one_file_do_not_mix;
+            report:
+                what_was_put_is_summed_up_and_nothing_else,
+                where_nothing_is_nothing_is_reported;
             outlets:
                 alerts_of_every_severity_are_taken,
                 metrics_of_any_number_are_taken;
@@ -117,11 +120,15 @@ macro_rules! contract_suite {
 
 mod aws;
 mod exports;
+#[path = "../support/finished.rs"]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "made-up figures")]
+mod finished;
 mod ledger;
 mod outlets;
 mod payloads;
 mod queue;
 mod registers;
+mod report;
 mod reports;
 mod support;
 mod transitions;

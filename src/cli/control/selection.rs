@@ -74,7 +74,8 @@ pub fn priority(text: &str) -> Result<Priority, String> {
         .ok_or_else(|| "expected urgent, high, normal, low, bulk, or a number from 0 (first) to 9 (last)".to_owned())
 }
 
-fn priorities(text: &str) -> Result<Priorities, String> {
+/// For clap: a class with all its numbers, or one number.
+pub fn priorities(text: &str) -> Result<Priorities, String> {
     let one = priority(text)?;
     Ok(if text.parse::<u64>().is_ok() { Priorities::Number(one) } else { Priorities::Class(one.class()) })
 }

@@ -37,6 +37,47 @@ pub fn moment(text: &str) -> Result<Moment, String> {
     })
 }
 
+/// A point in time that lies in the past, or the day that it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Past {
+    At(Timestamp),
+    Ago(Duration),
+    /// Midnight in UTC, so many days before the one that begins today.
+    Midnight(u32),
+}
+
+impl Past {
+    /// When that is.
+    pub fn from(self, now: Timestamp) -> Timestamp {
+        const DAY: Duration = Duration::from_hours(24);
+        match self {
+            Self::At(at) => at,
+            Self::Ago(span) => now - span,
+            Self::Midnight(days) => now.next_day() - DAY * days.saturating_add(1),
+        }
+    }
+}
+
+/// For clap: a time, a date (its midnight), `today`, `yesterday`, `now`, or how long ago. Without an offset it is UTC.
+pub fn past(text: &str) -> Result<Past, String> {
+    match text.trim() {
+        "now" => return Ok(Past::Ago(Duration::ZERO)),
+        "today" => return Ok(Past::Midnight(0)),
+        "yesterday" => return Ok(Past::Midnight(1)),
+        _ => {}
+    }
+    if let Ok(ago) = span(text) {
+        return Ok(Past::Ago(ago));
+    }
+    let text = text.trim().replacen(' ', "T", 1);
+    let time = ["", "Z", ":00Z", "T00:00:00Z"].iter().find_map(|rest| Timestamp::parse(&format!("{text}{rest}")).ok());
+    time.map(Past::At).ok_or_else(|| {
+        "expected a UTC date or time such as 2026-11-21 or 2026-11-21T09:30, how long ago such as 90m, 24h or 7d, \
+         or today, yesterday or now"
+            .to_owned()
+    })
+}
+
 /// For clap: RFC 3339.
 pub fn time(text: &str) -> Result<Timestamp, String> {
     Timestamp::parse(text)
@@ -62,6 +103,27 @@ mod tests {
         assert_eq!(moment("2026-11-21T09:08:43.456Z").map(|m| m.ago(Timestamp(7))), Ok(now));
         for bad in ["5", "", "tomorrow", "-3m", "0s", "2026-11-21"] {
             assert!(moment(bad).is_err(), "{bad:?} was taken");
+        }
+    }
+
+    #[test]
+    fn the_past_is_a_time_a_date_or_a_distance() {
+        let now = Timestamp::parse("2026-11-21T09:08:43.456Z").unwrap();
+        for (text, expected) in [
+            ("2h", "2026-11-21T07:08:43.456Z"),
+            ("7d", "2026-11-14T09:08:43.456Z"),
+            ("now", "2026-11-21T09:08:43.456Z"),
+            ("today", "2026-11-21T00:00:00.000Z"),
+            ("yesterday", "2026-11-20T00:00:00.000Z"),
+            ("2026-11-01", "2026-11-01T00:00:00.000Z"),
+            ("2026-11-01T09:30", "2026-11-01T09:30:00.000Z"),
+            ("2026-11-01 09:30:15", "2026-11-01T09:30:15.000Z"),
+            ("2026-11-01T09:30:00+02:00", "2026-11-01T07:30:00.000Z"),
+        ] {
+            assert_eq!(past(text).map(|past| past.from(now).to_string()).as_deref(), Ok(expected), "{text}");
+        }
+        for bad in ["", "5", "tomorrow", "2026-11", "2026-13-01", "-3m", "9:30"] {
+            assert!(past(bad).is_err(), "{bad:?} was taken");
         }
     }
 }

@@ -28,7 +28,6 @@ impl Paint {
     }
 
     /// No colours.
-    #[cfg(test)]
     pub fn none() -> Self {
         Self { on: false }
     }
