@@ -6,6 +6,7 @@
 
 mod alerts;
 mod database;
+mod export_dir;
 mod files;
 mod foreign;
 mod ledger;
@@ -15,6 +16,8 @@ mod queue;
 mod registers;
 mod reports;
 mod schema;
+
+pub use self::export_dir::ExportDir;
 
 use std::fs::{self, File};
 use std::io;
@@ -108,7 +111,7 @@ pub async fn open(dir: &Path, settings: Settings, clock: Clock) -> PortResult<Lo
         payloads: Arc::new(payloads::LocalPayloads::new(dir.clone(), clock.clone())),
         reports: Arc::new(reports::LocalReports::new(database.clone(), settings.report_retention_days)),
         registers: Arc::new(registers::LocalRegisters { database: database.clone() }),
-        alerts: Arc::new(alerts::LocalAlerts { path: Arc::new(dir.join("alerts.jsonl")) }),
+        alerts: vec![Arc::new(alerts::LocalAlerts { path: Arc::new(dir.join("alerts.jsonl")) })],
         metrics: Arc::new(metrics::LocalMetrics { database, clock }),
     };
     Ok(Local { ports, dir })

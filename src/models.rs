@@ -7,7 +7,7 @@ mod profile;
 mod quota_names;
 mod quotas;
 
-pub use self::catalog::{Catalog, ModelSpec};
+pub use self::catalog::{Catalog, ModelSpec, PRICES_AS_OF};
 pub use self::estimate::{estimate, estimated_cost, expected_output};
 pub use self::prices::{AsOf, Factors, Prices};
 pub use self::profile::{bare_id, quota_id};

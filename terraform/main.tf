@@ -24,6 +24,8 @@ locals {
 
   gateway   = var.gateway_enabled ? 1 : 0
   discovery = var.discovery_schedule == "" ? 0 : 1
+  export    = var.export_schedule == "" ? 0 : 1
+  analytics = var.analytics_enabled ? 1 : 0
   new_vpc   = var.vpc_id == "" ? 1 : 0
 
   network = {
@@ -110,8 +112,8 @@ module "cluster" {
 
   deployment  = local.deployment
   key_arn     = module.encryption.key_arn
-  tasks       = concat(["worker"], var.gateway_enabled ? ["gateway"] : [], var.discovery_schedule == "" ? [] : ["discovery"])
-  secret_arns = module.secrets[*].admin_key_arn
+  tasks       = concat(["worker"], var.gateway_enabled ? ["gateway"] : [], var.discovery_schedule == "" ? [] : ["discovery"], var.export_schedule == "" ? [] : ["export"])
+  secret_arns = concat(module.secrets[*].admin_key_arn, var.alert_webhook_secret_arn == "" ? [] : [var.alert_webhook_secret_arn])
 }
 
 module "worker" {
@@ -124,11 +126,13 @@ module "worker" {
   cluster                = module.cluster
   queue_arns             = module.queues.arns
   topic_arn              = module.monitoring.topic_arn
+  webhook_secret_arn     = var.alert_webhook_secret_arn
   allowed_source_buckets = var.allowed_source_buckets
   replicas               = { min = var.min_replicas, max = var.max_replicas }
   autoscaling            = var.autoscaling
   backlog_per_replica    = var.backlog_per_replica
   metrics_namespace      = var.metrics_namespace
+  otlp_endpoint          = var.otlp_endpoint
 }
 
 module "gateway" {
@@ -161,6 +165,31 @@ module "discovery" {
   schedule          = var.discovery_schedule
   role_arns         = var.discovery_role_arns
   bucket_arn        = module.payloads.bucket.arn
+}
+
+module "export" {
+  source = "./modules/export"
+  count  = local.export
+
+  deployment        = local.deployment
+  task              = local.task
+  access            = module.access
+  network           = local.network
+  cluster           = module.cluster
+  security_group_id = module.worker.security_group_id
+  schedule          = var.export_schedule
+  reporting_table   = module.tables.reporting
+  bucket            = module.payloads.bucket
+}
+
+module "analytics" {
+  source = "./modules/analytics"
+  count  = local.analytics
+
+  deployment      = local.deployment
+  reporting_table = module.tables.reporting
+  bucket          = module.payloads.bucket
+  key_arn         = module.encryption.key_arn
 }
 
 module "monitoring" {

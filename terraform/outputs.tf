@@ -84,3 +84,23 @@ output "discovery_task_definition_arn" {
   description = "ARN of the task definition of model discovery, with its revision; \"\" without a discovery_schedule."
   value       = join("", module.discovery[*].task_definition_arn)
 }
+
+output "export_task_definition_arn" {
+  description = "ARN of the task definition of exports, with its revision; \"\" without an export_schedule."
+  value       = join("", module.export[*].task_definition_arn)
+}
+
+output "analyst_policy_arn" {
+  description = "ARN of the IAM policy for analysts, to be attached to their roles; \"\" without analytics_enabled."
+  value       = join("", module.analytics[*].analyst_policy_arn)
+}
+
+output "athena_workgroup_name" {
+  description = "Name of the Athena workgroup; \"\" without analytics_enabled."
+  value       = join("", module.analytics[*].workgroup)
+}
+
+output "athena_table" {
+  description = "The exports as Athena's queries name them, database.table; \"\" without analytics_enabled."
+  value       = join("", module.analytics[*].table)
+}

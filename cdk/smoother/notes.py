@@ -15,6 +15,9 @@ _WHY_WILDCARDS = {
     "Image": "The image may be in any repository of the account: its address is a setting.",
     "Bodies": "Bodies are named by the ids of requests, in a bucket that holds nothing else.",
     "Catalog": "Models are named by their ids, below one prefix.",
+    "Exports": "Files are named by days and hours, below one prefix.",
+    "Results": "Athena names the results of queries, below one prefix.",
+    "Console": _NO_RESOURCES,
     "Sources": "Producers name the objects; the buckets are a setting.",
     "Models": "The setting allowed_models has patterns, and profiles of a geography lead to models in any of its "
     "Regions.",
@@ -29,7 +32,7 @@ def acknowledge(construct: Construct, reasons: dict[str, str]) -> None:
     Validations.of(construct).acknowledge(*notes)
 
 
-def acknowledge_wildcards(role: iam.Role, statements: list[iam.PolicyStatement]) -> None:
+def acknowledge_wildcards(role: iam.Role | iam.ManagedPolicy, statements: list[iam.PolicyStatement]) -> None:
     """Only those of statements known here: a wildcard in another one stays a finding."""
     for statement in statements:
         resolved = Stack.of(role).resolve(statement.to_statement_json())

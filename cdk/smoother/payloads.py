@@ -7,6 +7,12 @@ from .notes import acknowledge
 from .policies import tls_only
 from .settings import Settings
 
+BODIES = ("requests/", "results/", "rejected/", "uploads/")
+EXPORTS = "exports/"
+RESULTS = "athena/"
+"""Of Athena's queries."""
+_RESULTS_DAYS = 7
+
 
 class Payloads(Construct):
     def __init__(self, scope: Construct, id: str, settings: Settings, key: kms.IKey, removal: RemovalPolicy) -> None:
@@ -22,9 +28,13 @@ class Payloads(Construct):
             block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
             object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
             lifecycle_rules=[
+                # Bodies go with the rows that name them; what else is here, exports above all, stays.
+                *(
+                    s3.LifecycleRule(id=f"retention-{prefix[:-1]}", prefix=prefix, expiration=Duration.days(days))
+                    for prefix, days in {**dict.fromkeys(BODIES, settings.retention_days), RESULTS: _RESULTS_DAYS}.items()
+                ),
                 s3.LifecycleRule(
-                    id="retention",
-                    expiration=Duration.days(settings.retention_days),
+                    id="versions",
                     noncurrent_version_expiration=Duration.days(1),
                     abort_incomplete_multipart_upload_after=Duration.days(1),
                 ),

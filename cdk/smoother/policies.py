@@ -137,8 +137,51 @@ class Grants:
             self._metrics(),
         ]
 
-    def _key(self) -> iam.PolicyStatement:
-        via = [f"{service}.{self.settings.aws_region}.amazonaws.com" for service in ("s3", "sns")]
+    def export(self) -> list[iam.PolicyStatement]:
+        write = ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"]
+        return [
+            allow("Reports", ["dynamodb:Query"], [self.reporting.table_arn]),
+            allow("Exports", write, [self.bucket.arn_for_objects("exports/*")]),
+            self._listing("exports/*"),
+            self._key(),
+        ]
+
+    def analyst(self, catalog: list[str], workgroup: str) -> list[iam.PolicyStatement]:
+        """What somebody needs who asks the reporting table, the exports, and Athena; `catalog` are the ARNs of Glue's."""
+        settings, ask = self.settings, ["DescribeTable", "GetItem", "Query", "PartiQLSelect"]
+        results = ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
+        at = f"arn:{settings.partition}:athena:{settings.aws_region}:{Aws.ACCOUNT_ID}"
+        query = ["BatchGetQueryExecution", "GetQueryExecution", "GetQueryResults", "GetWorkGroup"]
+        query += ["ListQueryExecutions", "StartQueryExecution", "StopQueryExecution"]
+        browse = ["GetDatabase", "GetDataCatalog", "GetTableMetadata", "ListDatabases", "ListTableMetadata"]
+        return [
+            allow("Reports", [f"dynamodb:{action}" for action in ask], [self.reporting.table_arn]),
+            # PartiQL without a day would read, and pay for, the whole table.
+            iam.PolicyStatement(
+                sid="NoFullScans",
+                effect=iam.Effect.DENY,
+                actions=["dynamodb:PartiQLSelect"],
+                resources=[self.reporting.table_arn],
+                conditions={"Bool": {"dynamodb:FullTableScan": "true"}},
+            ),
+            allow("Exports", ["s3:GetObject"], [self.bucket.arn_for_objects("exports/*")]),
+            allow("Results", results, [self.bucket.arn_for_objects("athena/*")]),
+            self._listing("exports/*", "athena/*"),
+            allow("Bucket", ["s3:GetBucketLocation"], [self.bucket.bucket_arn]),
+            allow("Catalog", ["glue:GetDatabase", "glue:GetTable", "glue:GetTables", "glue:GetPartitions"], catalog),
+            allow("Queries", [f"athena:{action}" for action in query], [f"{at}:workgroup/{workgroup}"]),
+            # What the console asks for before it shows anything.
+            allow("Console", ["athena:ListDataCatalogs", "athena:ListWorkGroups"], ["*"]),
+            allow("ConsoleCatalog", [f"athena:{action}" for action in browse], [f"{at}:datacatalog/AwsDataCatalog"]),
+            self._key("s3"),
+        ]
+
+    def _listing(self, *prefixes: str) -> iam.PolicyStatement:
+        below = {"StringLike": {"s3:prefix": list(prefixes)}}
+        return allow("ListExports", ["s3:ListBucket"], [self.bucket.bucket_arn], below)
+
+    def _key(self, *services: str) -> iam.PolicyStatement:
+        via = [f"{service}.{self.settings.aws_region}.amazonaws.com" for service in services or ("s3", "sns")]
         return allow(
             "Key", ["kms:Decrypt", "kms:GenerateDataKey"], [self.key.key_arn], {"StringEquals": {"kms:ViaService": via}}
         )

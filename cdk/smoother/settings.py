@@ -25,6 +25,10 @@ class Settings:
     max_concurrent_executions: int
     alarm_threshold: int
     alarm_evaluation_periods: int
+    alert_cooldown: int
+    """Seconds."""
+    alert_webhook_secret_arn: str
+    """Of a secret whose value is the URL that the workers' alerts are also posted to; empty for none."""
     dashboard_name: str
     metrics_namespace: str
     queue_depth_threshold: int
@@ -42,9 +46,14 @@ class Settings:
     """Ids, patterns with `*`, or ARNs."""
     allowed_source_buckets: list[str]
     usage_feed: bool
+    otlp_endpoint: str
+    """Base URL of a collector of traces, OTLP over HTTP; empty for no traces."""
+    trace_sample_ratio: float
+    """From none (0) to all (1)."""
     settings_file: str
     """A TOML file, relative to where the cdk command runs; empty for none."""
     retention_days: int
+    report_retention_days: int
     log_retention_days: int
     vpc_id: str
     """Empty for a VPC of its own."""
@@ -58,6 +67,9 @@ class Settings:
     discovery_schedule: str
     """Empty for no discovery."""
     discovery_role_arns: list[str]
+    export_schedule: str
+    """Empty for no exports."""
+    analytics_enabled: bool
     deletion_protection: bool
     tags: dict[str, str]
 
@@ -72,6 +84,10 @@ class Settings:
     @property
     def discovery_enabled(self) -> bool:
         return bool(self.discovery_schedule)
+
+    @property
+    def export_enabled(self) -> bool:
+        return bool(self.export_schedule)
 
     @property
     def settings_text(self) -> str:
@@ -112,6 +128,14 @@ _LOG_RETENTION_DAYS = [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545,
 _MOST_SETTINGS_BYTES = 32 * 1024
 """A task definition has 64 KiB, all else in it included."""
 
+_SCHEDULE = or_empty(
+    text(
+        r"rate\([1-9][0-9]* (minutes?|hours?|days?)\)|cron\([^ ()]+( [^ ()]+){5}\)"
+        r"|at\([0-9]{4}-\d\d-\d\dT\d\d:\d\d:\d\d\)",
+        "rate(1 day), cron(0 6 * * ? *) or at(2030-01-31T06:00:00)",
+    )
+)
+
 _READERS: dict[str, Reader] = {
     "aws_region": text(r"[a-z]{2,}(-[a-z]+)+-[0-9]+", "an AWS Region such as us-east-1"),
     "name": text(r"[a-z][a-z0-9-]{0,31}", "1 to 32 characters of a-z 0-9 -, beginning with a letter"),
@@ -123,6 +147,13 @@ _READERS: dict[str, Reader] = {
     "max_concurrent_executions": whole(1, 100_000),
     "alarm_threshold": whole(1, 2**32 - 1),
     "alarm_evaluation_periods": whole(1, 100),
+    "alert_cooldown": whole(1, 7 * 24 * 3600),
+    "alert_webhook_secret_arn": or_empty(
+        text(
+            _PREFIX + r"secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[A-Za-z0-9/_+=.@-]+",
+            "the ARN of a Secrets Manager secret",
+        )
+    ),
     "dashboard_name": text(r"[A-Za-z0-9_-]{1,128}", "1 to 128 characters of A-Z a-z 0-9 _ -"),
     "metrics_namespace": text(
         r"(?!AWS/)[A-Za-z0-9._/-]{1,128}", "1 to 128 characters of A-Z a-z 0-9 . _ - /, not beginning with AWS/"
@@ -146,8 +177,16 @@ _READERS: dict[str, Reader] = {
         text(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "an S3 bucket's name: 3 to 63 characters of a-z 0-9 . -")
     ),
     "usage_feed": flag,
+    "otlp_endpoint": or_empty(
+        text(
+            r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?",
+            "a URL such as http://collector.example.internal:4318",
+        )
+    ),
+    "trace_sample_ratio": number(0, 1),
     "settings_file": or_empty(text(r".+", "the path of a TOML file")),
     "retention_days": whole(1, 3650),
+    "report_retention_days": whole(1, 3650),
     "log_retention_days": one_of(_LOG_RETENTION_DAYS),
     "vpc_id": or_empty(text(r"vpc-[0-9a-f]+", "the id of a VPC such as vpc-0123456789abcdef0")),
     "subnet_ids": list_of(text(r"subnet-[0-9a-f]+", "the id of a subnet such as subnet-0123456789abcdef0")),
@@ -160,16 +199,12 @@ _READERS: dict[str, Reader] = {
     "certificate_arn": or_empty(
         text(_PREFIX + r"acm:[a-z0-9-]+:[0-9]{12}:certificate/[A-Za-z0-9-]+", "the ARN of an ACM certificate")
     ),
-    "discovery_schedule": or_empty(
-        text(
-            r"rate\([1-9][0-9]* (minutes?|hours?|days?)\)|cron\([^ ()]+( [^ ()]+){5}\)"
-            r"|at\([0-9]{4}-\d\d-\d\dT\d\d:\d\d:\d\d\)",
-            "rate(1 day), cron(0 6 * * ? *) or at(2030-01-31T06:00:00)",
-        )
-    ),
+    "discovery_schedule": _SCHEDULE,
     "discovery_role_arns": list_of(
         text(_PREFIX + r"iam::[0-9]{12}:role/[A-Za-z0-9+=,.@_/-]+", "the ARN of an IAM role")
     ),
+    "export_schedule": _SCHEDULE,
+    "analytics_enabled": flag,
     "deletion_protection": flag,
     "tags": tags,
 }

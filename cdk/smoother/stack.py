@@ -4,7 +4,7 @@ from aws_cdk import Annotations, CfnElement, CfnOutput, DefaultStackSynthesizer,
 from constructs import Construct
 
 from . import tables as requests_table
-from .discovery import Discovery
+from .analytics import Analytics
 from .encryption import Encryption
 from .gateway import Gateway, admin_key
 from .monitoring import Monitoring
@@ -12,6 +12,7 @@ from .network import Network
 from .payloads import Payloads
 from .policies import Grants
 from .queues import Queues
+from .scheduled import Scheduled, discovery, export
 from .settings import Settings, warnings
 from .tables import Tables
 from .tasks import Fargate
@@ -69,15 +70,20 @@ class Smoother(Stack):
 
         admin = admin_key(self, settings, key) if settings.gateway_enabled else None
         parts = ["worker"] + ["gateway"] * settings.gateway_enabled + ["discovery"] * settings.discovery_enabled
+        parts += ["export"] * settings.export_enabled
         network = Network(self, "Network", settings)
-        fargate = Fargate(self, "Fargate", settings, network, key, parts, [admin] if admin else [], removal)
+        webhook = settings.alert_webhook_secret_arn
+        secrets = ([admin.attr_id] if admin else []) + ([webhook] if webhook else [])
+        fargate = Fargate(self, "Fargate", settings, network, key, parts, secrets, removal)
         worker = Worker(self, "Worker", fargate, grants, environment)
         gateway = Gateway(self, "Gateway", fargate, grants, environment, admin) if admin else None
-        discovery = (
-            Discovery(self, "Discovery", fargate, grants, environment, worker.security_group)
-            if settings.discovery_enabled
-            else None
-        )
+        jobs = {
+            job.part: Scheduled(self, job.part.title(), fargate, job, environment, worker.security_group)
+            for job in (discovery(grants), export(grants))
+            if job.schedule
+        }
+        definitions = {part: job.task.definition.ref for part, job in jobs.items()}
+        analytics = Analytics(self, "Analytics", grants) if settings.analytics_enabled else None
 
         for name, value in {
             "AwsRegion": settings.aws_region,
@@ -96,7 +102,11 @@ class Smoother(Stack):
             "GatewayUrl": gateway.url if gateway else "",
             "GatewayServiceName": gateway.service.attr_name if gateway else "",
             "GatewayAdminSecretArn": admin.attr_id if admin else "",
-            "DiscoveryTaskDefinitionArn": discovery.task.definition.ref if discovery else "",
+            "DiscoveryTaskDefinitionArn": definitions.get("discovery", ""),
+            "ExportTaskDefinitionArn": definitions.get("export", ""),
+            "AnalystPolicyArn": analytics.policy.managed_policy_arn if analytics else "",
+            "AthenaWorkgroupName": analytics.workgroup.ref if analytics else "",
+            "AthenaTable": analytics.name if analytics else "",
         }.items():
             CfnOutput(self, name, value=value)
 
@@ -115,15 +125,20 @@ def _environment(settings: Settings) -> dict[str, str]:
         "SMOOTHER_MAX_CONCURRENT_EXECUTIONS": str(settings.max_concurrent_executions),
         "SMOOTHER_ALARM_THRESHOLD": str(settings.alarm_threshold),
         "SMOOTHER_ALARM_EVALUATION_PERIODS": str(settings.alarm_evaluation_periods),
+        "SMOOTHER_ALERT_COOLDOWN": f"{settings.alert_cooldown}s",
         "SMOOTHER_DASHBOARD_NAME": settings.dashboard_name,
         "SMOOTHER_QUEUE_DEPTH_THRESHOLD": str(settings.queue_depth_threshold),
         "SMOOTHER_ALLOWED_MODELS": ",".join(settings.allowed_models),
         "SMOOTHER_USAGE_FEED": str(settings.usage_feed).lower(),
         "SMOOTHER_METRICS_NAMESPACE": settings.metrics_namespace,
         "SMOOTHER_RETENTION_DAYS": str(settings.retention_days),
+        "SMOOTHER_TRACE_SAMPLE_RATIO": str(settings.trace_sample_ratio),
+        "SMOOTHER_REPORT_RETENTION_DAYS": str(settings.report_retention_days),
     }
     if settings.allowed_source_buckets:
         environment["SMOOTHER_ALLOWED_SOURCE_BUCKETS"] = ",".join(settings.allowed_source_buckets)
+    if settings.otlp_endpoint:
+        environment["SMOOTHER_OTLP_ENDPOINT"] = settings.otlp_endpoint
     if settings.settings_text:
         environment["SMOOTHER_SETTINGS"] = settings.settings_text
     return environment

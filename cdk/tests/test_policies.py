@@ -79,8 +79,53 @@ def test_discovery_lists_and_keeps_what_it_found():
     assert "Accounts" not in grants("smoother-discovery", discovery_schedule="rate(1 day)")
 
 
+def test_exports_read_reports_and_write_their_prefix():
+    found = grants("smoother-export")
+    assert found == {
+        "Reports": (["dynamodb:Query"], [arn("TablesReporting")]),
+        "Exports": (["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"], [joined(BUCKET, "/exports/*")]),
+        "ListExports": (["s3:ListBucket"], [BUCKET]),
+        "Key": SHARED["Key"],
+    }
+    listing = deployed().statements("smoother-export")["ListExports"]
+    assert listing["Condition"] == {"StringLike": {"s3:prefix": ["exports/*"]}}
+
+
+def test_analysts_read_and_write_results_only():
+    [policy] = [found["Properties"] for found in deployed().all("IAM::ManagedPolicy").values()]
+    assert policy["ManagedPolicyName"] == "smoother-analyst"
+    statements = {statement["Sid"]: statement for statement in policy["PolicyDocument"]["Statement"]}
+    at = [f"arn:aws:{service}:us-east-1:" for service in ("glue", "athena")]
+    resources = {sid: as_list(statement["Resource"]) for sid, statement in statements.items()}
+    assert resources == {
+        "Reports": [arn("TablesReporting")],
+        "NoFullScans": [arn("TablesReporting")],
+        "Exports": [joined(BUCKET, "/exports/*")],
+        "Results": [joined(BUCKET, "/athena/*")],
+        "ListExports": [BUCKET],
+        "Bucket": [BUCKET],
+        "Catalog": [
+            joined(at[0], ACCOUNT, ":catalog"),
+            joined(at[0], ACCOUNT, ":database/", {"Ref": "AnalyticsDatabase"}),
+            joined(at[0], ACCOUNT, ":table/", {"Ref": "AnalyticsDatabase"}, "/", {"Ref": "AnalyticsRequests"}),
+        ],
+        "Queries": [joined(at[1], ACCOUNT, ":workgroup/smoother")],
+        "Console": ["*"],
+        "ConsoleCatalog": [joined(at[1], ACCOUNT, ":datacatalog/AwsDataCatalog")],
+        "Key": [KEY],
+    }
+    for sid, statement in statements.items():
+        for action in as_list(statement["Action"]):
+            assert "*" not in action and "Scan" not in action, (sid, action)
+            verb = action.split(":")[1]
+            writes = verb.startswith(("Put", "Delete", "Update", "Create", "Write", "Batch")) and verb != "BatchGetQueryExecution"
+            assert not writes or (sid, verb) == ("Results", "PutObject"), (sid, action)
+    assert statements["NoFullScans"]["Effect"] == "Deny"
+    assert statements["NoFullScans"]["Condition"] == {"Bool": {"dynamodb:FullTableScan": "true"}}
+
+
 def test_the_scheduler_starts_one_task_in_one_cluster():
-    statements = deployed(**ALL).statements("smoother-scheduler")
+    statements = deployed(**ALL).statements("smoother-discovery-scheduler")
     assert set(statements) == {"Run", "PassRoles"}
     family = joined("arn:aws:ecs:us-east-1:", ACCOUNT, ":task-definition/smoother-discovery:*")
     assert (statements["Run"]["Action"], statements["Run"]["Resource"]) == (["ecs:RunTask"], [family])
@@ -96,10 +141,10 @@ def test_starting_tasks_pulls_images_and_writes_logs():
     plain = {
         "Login": (["ecr:GetAuthorizationToken"], ["*"]),
         "Image": (pull, [repositories]),
-        "Logs": (["logs:CreateLogStream", "logs:PutLogEvents"], [arn("FargateWorkerLogs")]),
+        "Logs": (["logs:CreateLogStream", "logs:PutLogEvents"], [arn("FargateWorkerLogs"), arn("FargateExportLogs")]),
     }
     assert grants("smoother-execution") == plain
-    groups = [arn(f"Fargate{part}Logs") for part in ("Worker", "Gateway", "Discovery")]
+    groups = [arn(f"Fargate{part}Logs") for part in ("Worker", "Gateway", "Discovery", "Export")]
     assert grants("smoother-execution", **ALL) == plain | {
         "Logs": (["logs:CreateLogStream", "logs:PutLogEvents"], groups),
         "Secrets": (["secretsmanager:GetSecretValue"], [{"Fn::GetAtt": ["GatewayAdminKey", "Id"]}]),
@@ -116,11 +161,14 @@ def test_conditions_narrow_what_resources_cannot():
     assert execution["SecretsKey"]["Condition"] == via
 
 
-@pytest.mark.parametrize("part", ["execution", "worker", "gateway", "discovery", "scheduler"])
+TASKS = ["worker", "gateway", "discovery", "export"]
+
+
+@pytest.mark.parametrize("part", ["execution", *TASKS, "discovery-scheduler", "export-scheduler"])
 def test_roles_serve_one_service_of_this_account_and_exact_actions(part):
     template = deployed(**ALL, allowed_source_buckets=["big-one"], usage_feed=True)
     role = template.one("IAM::Role", RoleName=f"smoother-{part}")
-    service = "scheduler" if part == "scheduler" else "ecs-tasks"
+    service = "scheduler" if part.endswith("-scheduler") else "ecs-tasks"
     assert role["AssumeRolePolicyDocument"]["Statement"] == [
         {
             "Action": "sts:AssumeRole",
@@ -137,9 +185,9 @@ def test_roles_serve_one_service_of_this_account_and_exact_actions(part):
             assert sid in ("Login", "Metrics", "UsageFeed", "Quotas", "Discover")
 
 
-def test_no_policy_stands_beside_the_roles():
-    template = deployed(**ALL)
-    assert len(template.all("IAM::Role")) == 5
+def test_no_policy_stands_beside_the_roles_but_the_analysts():
+    template = deployed(**ALL, analytics_enabled=False)
+    assert len(template.all("IAM::Role")) == 7
     assert {found["Type"] for found in template.resources.values() if "IAM" in found["Type"]} == {"AWS::IAM::Role"}
 
 

@@ -41,7 +41,7 @@ def test_all_resources_of_the_smallest_deployment_are_counted():
         "AWS::SNS::Subscription": 1,
         "AWS::CloudWatch::Alarm": 11,
         "AWS::CloudWatch::Dashboard": 1,
-        "AWS::Logs::LogGroup": 1,
+        "AWS::Logs::LogGroup": 2,
         "AWS::EC2::VPC": 1,
         "AWS::EC2::Subnet": 2,
         "AWS::EC2::InternetGateway": 1,
@@ -52,9 +52,14 @@ def test_all_resources_of_the_smallest_deployment_are_counted():
         "AWS::EC2::VPCEndpoint": 2,
         "AWS::EC2::SecurityGroup": 1,
         "AWS::ECS::Cluster": 1,
-        "AWS::ECS::TaskDefinition": 1,
+        "AWS::ECS::TaskDefinition": 2,
         "AWS::ECS::Service": 1,
-        "AWS::IAM::Role": 2,
+        "AWS::IAM::Role": 4,
+        "AWS::IAM::ManagedPolicy": 1,
+        "AWS::Scheduler::Schedule": 1,
+        "AWS::Glue::Database": 1,
+        "AWS::Glue::Table": 1,
+        "AWS::Athena::WorkGroup": 1,
     }
 
 
@@ -126,7 +131,7 @@ def test_tables_have_the_keys_of_the_worker():
 
 
 def test_the_bucket_is_private_encrypted_versioned_and_emptied_in_time():
-    template = deployed(retention_days=7)
+    template = deployed(retention_days=9)
     bucket = template.one("S3::Bucket")
     assert bucket["BucketName"] == joined("smoother-bedrock-calls-", ACCOUNT)
     assert bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"] == [
@@ -143,10 +148,13 @@ def test_the_bucket_is_private_encrypted_versioned_and_emptied_in_time():
     assert bucket["OwnershipControls"]["Rules"] == [{"ObjectOwnership": "BucketOwnerEnforced"}]
     assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
     assert bucket["LifecycleConfiguration"]["Rules"] == [
+        *(
+            {"Id": f"retention-{part}", "Status": "Enabled", "Prefix": f"{part}/", "ExpirationInDays": days}
+            for part, days in {"requests": 9, "results": 9, "rejected": 9, "uploads": 9, "athena": 7}.items()
+        ),
         {
-            "Id": "retention",
+            "Id": "versions",
             "Status": "Enabled",
-            "ExpirationInDays": 7,
             "NoncurrentVersionExpiration": {"NoncurrentDays": 1},
             "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
         },
@@ -340,6 +348,7 @@ def test_the_worker_gets_its_settings_and_addresses(tmp_path):
         "SMOOTHER_MAX_CONCURRENT_EXECUTIONS": "30",
         "SMOOTHER_ALARM_THRESHOLD": "5",
         "SMOOTHER_ALARM_EVALUATION_PERIODS": "1",
+        "SMOOTHER_ALERT_COOLDOWN": "900s",
         "SMOOTHER_DASHBOARD_NAME": "bedrock-errors",
         "SMOOTHER_METRICS_NAMESPACE": "Smoother",
         "SMOOTHER_QUEUE_DEPTH_THRESHOLD": "100",
@@ -354,6 +363,8 @@ def test_the_worker_gets_its_settings_and_addresses(tmp_path):
         "SMOOTHER_ALLOWED_MODELS": "amazon.*,anthropic.*,us.amazon.*,us.anthropic.*",
         "SMOOTHER_USAGE_FEED": "false",
         "SMOOTHER_RETENTION_DAYS": "30",
+        "SMOOTHER_TRACE_SAMPLE_RATIO": "1",
+        "SMOOTHER_REPORT_RETENTION_DAYS": "400",
         "SMOOTHER_DRAIN_GRACE": "100s",
         "SMOOTHER_HEALTH_LISTEN": "127.0.0.1:8080",
     }
@@ -361,6 +372,8 @@ def test_the_worker_gets_its_settings_and_addresses(tmp_path):
         average_request_duration=0.5,
         usage_feed=True,
         allowed_source_buckets=["big-one", "big-two"],
+        otlp_endpoint="http://collector.example.internal:4318",
+        trace_sample_ratio=0.25,
         settings_file=str(file),
     ).environment("worker")
     assert given | plain == given | plain
@@ -368,8 +381,20 @@ def test_the_worker_gets_its_settings_and_addresses(tmp_path):
         "SMOOTHER_AVERAGE_REQUEST_DURATION": "0.5s",
         "SMOOTHER_USAGE_FEED": "true",
         "SMOOTHER_ALLOWED_SOURCE_BUCKETS": "big-one,big-two",
+        "SMOOTHER_OTLP_ENDPOINT": "http://collector.example.internal:4318",
+        "SMOOTHER_TRACE_SAMPLE_RATIO": "0.25",
         "SMOOTHER_SETTINGS": "usd_per_day = 5\n",
     }
+
+
+def test_the_webhook_of_the_alerts_is_a_secret_of_the_worker():
+    arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:on-call/webhook-AbCdEf"
+    template = deployed(alert_webhook_secret_arn=arn, alert_cooldown=60)
+    assert template.container("worker")["Secrets"] == [{"Name": "SMOOTHER_ALERT_WEBHOOK_URL", "ValueFrom": arn}]
+    assert template.environment("worker")["SMOOTHER_ALERT_COOLDOWN"] == "60s"
+    statements = template.statements("smoother-execution")
+    assert statements["Secrets"]["Resource"] == [arn]
+    assert "Secrets" not in deployed().container("worker")
 
 
 def test_the_service_starts_new_tasks_before_old_ones_stop():
@@ -418,10 +443,24 @@ def test_workers_take_no_connection_and_only_open_https():
     assert (rule["IpProtocol"], rule["FromPort"], rule["ToPort"], rule["CidrIp"]) == ("tcp", 443, 443, "0.0.0.0/0")
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "ports"),
+    [
+        ("http://collector.example.internal:4318/otlp", [443, 4318]),
+        ("http://collector.example.internal", [443, 80]),
+        ("https://collector.example.com/otlp", [443]),
+    ],
+)
+def test_workers_reach_the_collector_of_traces(endpoint, ports):
+    group = deployed(otlp_endpoint=endpoint).one("EC2::SecurityGroup", GroupName="smoother-worker")
+    rules = [(rule["FromPort"], rule["ToPort"]) for rule in group["SecurityGroupEgress"]]
+    assert rules == [(port, port) for port in ports]
+
+
 def test_log_groups_are_encrypted_and_kept_for_the_days_set():
     template = deployed(log_retention_days=90, **GATEWAY, **DISCOVERY)
     groups = [found["Properties"] for found in template.all("Logs::LogGroup").values()]
-    assert {group["LogGroupName"] for group in groups} == {f"/smoother/{p}" for p in ("worker", "gateway", "discovery")}
+    assert {group["LogGroupName"] for group in groups} == {f"/smoother/{p}" for p in ("worker", "gateway", "discovery", "export")}
     for group in groups:
         assert group["RetentionInDays"] == 90
         assert group["KmsKeyId"] == template.arn("KMS::Key")
@@ -446,6 +485,9 @@ def test_everything_that_takes_tags_has_them():
         "AWS::EC2::SecurityGroupIngress",
         "AWS::ApplicationAutoScaling::ScalingPolicy",
         "AWS::Scheduler::Schedule",
+        "AWS::IAM::ManagedPolicy",
+        "AWS::Glue::Database",
+        "AWS::Glue::Table",
     }
 
 

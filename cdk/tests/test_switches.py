@@ -19,6 +19,10 @@ OUTPUTS = [
     "GatewayServiceName",
     "GatewayAdminSecretArn",
     "DiscoveryTaskDefinitionArn",
+    "ExportTaskDefinitionArn",
+    "AnalystPolicyArn",
+    "AthenaWorkgroupName",
+    "AthenaTable",
 ]
 ALL = GATEWAY | CERTIFICATE | DISCOVERY
 
@@ -45,6 +49,10 @@ def test_outputs_of_what_is_always_there():
         "GatewayServiceName": "",
         "GatewayAdminSecretArn": "",
         "DiscoveryTaskDefinitionArn": "",
+        "ExportTaskDefinitionArn": {"Ref": "ExportTaskDefinition"},
+        "AnalystPolicyArn": {"Ref": "AnalyticsAnalyst"},
+        "AthenaWorkgroupName": {"Ref": "AnalyticsWorkgroup"},
+        "AthenaTable": "smoother.requests",
     }
 
 
@@ -69,7 +77,7 @@ def test_the_stack_and_its_resources_have_the_prefix_and_the_region():
         for key, value in resource.get("Properties", {}).items()
         if key in named and resource["Type"] != "AWS::EC2::VPCEndpoint"
     ]
-    assert len(names) == 24
+    assert len(names) == 27
     assert all(name == "quiet" or name.startswith("quiet-") for name in names)
     assert "us-east-1" not in str(template.template)
 
@@ -115,8 +123,9 @@ def test_an_existing_network_is_used_as_it_is():
             ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"],
             "DISABLED",
         )
-    schedule = template.one("Scheduler::Schedule")["Target"]["EcsParameters"]["NetworkConfiguration"]
-    assert schedule["AwsvpcConfiguration"]["AssignPublicIp"] == "DISABLED"
+    for schedule in template.all("Scheduler::Schedule").values():
+        network = schedule["Properties"]["Target"]["EcsParameters"]["NetworkConfiguration"]
+        assert network["AwsvpcConfiguration"]["AssignPublicIp"] == "DISABLED"
     assert template.one("ElasticLoadBalancingV2::LoadBalancer")["Subnets"] == [
         "subnet-0123456789abcdef0",
         "subnet-0123456789abcdef1",
@@ -276,4 +285,40 @@ def test_discovery_runs_on_its_schedule():
 def test_without_a_schedule_nothing_of_discovery_is_there():
     template = deployed(**GATEWAY)
     assert not [id for id in template.resources if "Discovery" in id]
-    assert not template.all("Scheduler::Schedule")
+    assert list(template.all("Scheduler::Schedule")) == ["ExportSchedule"]
+
+
+def test_exports_run_on_their_schedule():
+    container = deployed(export_schedule="cron(5 * * * ? *)").container("export")
+    to = joined("s3://", {"Ref": "PayloadsBucket"}, "/exports/")
+    assert container["Command"] == ["export", "--format", "parquet", "--to", to, "--whole-hours", "--json"]
+    schedule = deployed(export_schedule="cron(5 * * * ? *)").one("Scheduler::Schedule", Name="smoother-export")
+    assert schedule["ScheduleExpression"] == "cron(5 * * * ? *)"
+    assert schedule["Target"]["EcsParameters"]["TaskDefinitionArn"] == {"Ref": "ExportTaskDefinition"}
+
+
+def test_athena_finds_the_exports_by_their_days():
+    template = deployed(name="two-words")
+    table = template.one("Glue::Table")
+    assert template.one("Glue::Database")["DatabaseInput"]["Name"] == "two_words"
+    assert template.outputs()["AthenaTable"] == "two_words.requests"
+    parameters = table["TableInput"]["Parameters"]
+    folder = joined("s3://", {"Ref": "PayloadsBucket"}, "/exports/day=${day}/")
+    assert parameters["storage.location.template"] == folder
+    assert (parameters["projection.enabled"], parameters["projection.day.type"]) == ("true", "date")
+    assert [key["Name"] for key in table["TableInput"]["PartitionKeys"]] == ["day"]
+    columns = {column["Name"]: column["Type"] for column in table["TableInput"]["StorageDescriptor"]["Columns"]}
+    assert "day" not in columns and columns["metadata"] == "map<string,string>" and columns["wait_ms"] == "bigint"
+    workgroup = template.one("Athena::WorkGroup")["WorkGroupConfiguration"]
+    assert workgroup["EnforceWorkGroupConfiguration"] is True
+    assert workgroup["BytesScannedCutoffPerQuery"] == 107_374_182_400
+    result = workgroup["ResultConfiguration"]
+    assert result["OutputLocation"] == joined("s3://", {"Ref": "PayloadsBucket"}, "/athena/")
+    assert result["EncryptionConfiguration"] == {"EncryptionOption": "SSE_KMS", "KmsKey": template.arn("KMS::Key")}
+
+
+def test_without_analysts_nothing_of_exports_and_athena_is_there():
+    template = deployed(export_schedule="", analytics_enabled=False)
+    assert not [id for id in template.resources if "Export" in id or "Analytics" in id]
+    outputs = template.outputs()
+    assert not any(outputs[name] for name in OUTPUTS[-4:])

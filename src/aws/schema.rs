@@ -3,6 +3,8 @@
 
 use serde::Serialize;
 
+use crate::ports::reports::Kind;
+
 /// Keys, index and reserved ids of the requests table.
 pub mod requests {
     /// Partition key, a string: the request id, or a reserved id below (request ids cannot contain `#`).
@@ -41,6 +43,27 @@ pub mod reporting {
 
 /// CloudWatch namespace of all metrics, unless the setting `metrics_namespace` names another.
 pub const METRICS_NAMESPACE: &str = "Smoother";
+
+/// Where bodies lie in the bucket; they are deleted when the rows that name them are. The same as [`PutKind::prefix`] says.
+///
+/// [`PutKind::prefix`]: crate::ports::PutKind::prefix
+pub const BODIES: [&str; 4] = ["requests/", "results/", "rejected/", "uploads/"];
+
+/// Where exports of a deployment lie in the bucket.
+pub const EXPORTS: &str = "exports/";
+
+/// What a column of the reporting table is to Glue and Athena.
+#[must_use]
+pub fn glue_type(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Text => "string",
+        Kind::Time => "timestamp",
+        Kind::Whole => "bigint",
+        Kind::Real => "double",
+        Kind::Flag => "boolean",
+        Kind::Pairs => "map<string,string>",
+    }
+}
 
 /// Receives after which the hold queue gives a message up.
 const HOLD_MAX_RECEIVES: u32 = 3;

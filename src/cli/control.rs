@@ -5,7 +5,7 @@ mod change;
 mod page;
 mod pause;
 mod selection;
-pub mod times;
+pub(super) mod times;
 
 pub use self::change::{CancelArgs, DeadlineArgs, ReprioritiseArgs, cancel, deadline, reprioritise};
 pub use self::pause::{PauseArgs, ResumeArgs, line, pause, resume};

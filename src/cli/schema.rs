@@ -7,9 +7,12 @@ use clap::Args as ClapArgs;
 use serde::Serialize;
 
 use crate::aws::provision::check_prefix;
-use crate::aws::schema::{METRICS_NAMESPACE, Names, Queues, Tables};
+use crate::aws::schema::{BODIES, EXPORTS, METRICS_NAMESPACE, Names, Queues, Tables, glue_type};
 use crate::config::{PlainSetting, plain_settings};
+use crate::export::PARTITION;
 use crate::pipeline::tally::metrics::{Entry, METRICS};
+use crate::ports::ReportRow;
+use crate::ports::reports::Column;
 
 use super::{Done, Error, print};
 
@@ -25,8 +28,9 @@ pub struct Args {
 struct Schema {
     queues: Queues,
     tables: Tables,
-    bucket: Named,
+    bucket: Bucket,
     topic: Named,
+    reporting: Reporting,
     settings: Vec<PlainSetting>,
     metrics: Metrics,
 }
@@ -34,6 +38,29 @@ struct Schema {
 #[derive(Serialize)]
 struct Named {
     name: String,
+}
+
+#[derive(Serialize)]
+struct Bucket {
+    name: String,
+    /// What is below these is deleted after `retention_days`.
+    expiring: [&'static str; 4],
+    exports: &'static str,
+}
+
+/// The reporting table as files and as a table of Glue.
+#[derive(Serialize)]
+struct Reporting {
+    partition: &'static str,
+    columns: Vec<Reported>,
+}
+
+#[derive(Serialize)]
+struct Reported {
+    #[serde(flatten)]
+    column: &'static Column,
+    glue_type: &'static str,
+    about: String,
 }
 
 #[derive(Serialize)]
@@ -56,8 +83,15 @@ impl Schema {
             queues: Queues::new(&names),
             tables: Tables::new(&names),
             // The account is known only to who deploys.
-            bucket: Named { name: names.bucket("{account}") },
+            bucket: Bucket { name: names.bucket("{account}"), expiring: BODIES, exports: EXPORTS },
             topic: Named { name: names.topic },
+            reporting: Reporting {
+                partition: PARTITION,
+                columns: ReportRow::COLUMNS
+                    .iter()
+                    .map(|column| Reported { column, glue_type: glue_type(column.kind), about: column.about() })
+                    .collect(),
+            },
             settings: plain_settings().collect(),
             metrics: Metrics { namespace: METRICS_NAMESPACE, metrics: METRICS },
         }
@@ -74,7 +108,7 @@ mod tests {
     fn it_has_the_names_of_the_contract() {
         let schema = serde_json::to_value(Schema::of("acme")).unwrap();
         let names: Vec<&String> = schema.as_object().unwrap().keys().collect();
-        assert_eq!(names.len(), 6, "{names:?}");
+        assert_eq!(names.len(), 7, "{names:?}");
         let plain = |name: &str| json!({"name": name, "visibility_seconds": 60, "retention_seconds": 1_209_600, "dead_letters": null, "max_receives": null});
         let redriven = |name: &str, target: &str, receives: u32| {
             let mut queue = plain(name);
@@ -105,7 +139,16 @@ mod tests {
         });
         assert_eq!(schema["tables"]["reporting"], reporting);
         assert_eq!(schema["bucket"]["name"], "acme-bedrock-calls-{account}");
+        let prefixes = crate::ports::PutKind::ALL.map(|kind| format!("{}/", kind.prefix()));
+        assert_eq!(schema["bucket"]["expiring"], json!(prefixes), "every body expires");
+        assert_eq!(schema["bucket"]["exports"], "exports/");
         assert_eq!(schema["topic"]["name"], "acme-alarms");
+        let columns = schema["reporting"]["columns"].as_array().unwrap();
+        assert_eq!((columns.len(), &columns[0]["name"]), (ReportRow::COLUMNS.len(), &schema["reporting"]["partition"]));
+        let wait = columns.iter().find(|column| column["name"] == "wait_ms").unwrap();
+        let about = "From received to the start of the last call; to the end, when there was no call.";
+        let expected = json!({"name": "wait_ms", "kind": "whole", "optional": false, "unit": "ms", "glue_type": "bigint", "about": about});
+        assert_eq!(*wait, expected);
         let entry = |list: &Value, name: &str| list.as_array().unwrap().iter().find(|e| e["name"] == name).cloned();
         assert_eq!(
             entry(&schema["settings"], "max_attempts"),
@@ -113,7 +156,35 @@ mod tests {
         );
         assert_eq!(entry(&schema["settings"], "bucket").map(|s| s["default"].clone()), Some(Value::Null));
         assert_eq!(schema["metrics"]["namespace"], "Smoother");
-        let wait = json!({"name": "Wait", "unit": "Milliseconds", "dimensions": ["Priority"]});
+        let wait = json!({"name": "Wait", "unit": "Milliseconds", "kind": "histogram", "dimensions": ["Priority"]});
         assert_eq!(entry(&schema["metrics"]["metrics"], "Wait"), Some(wait));
+    }
+
+    /// What the Glue tables of both deployments are made of.
+    #[test]
+    fn the_columns_of_the_deployments_are_those_of_the_rows() {
+        let lines: Vec<String> = crate::export::columns()
+            .map(|(_, column)| {
+                let unit = if column.unit.is_empty() { String::new() } else { format!(" [{}]", column.unit) };
+                // Glue takes 255 characters.
+                let comment: String = format!("{}{unit}", column.about()).replace('`', "").chars().take(255).collect();
+                format!(
+                    "  {{ \"name\": {}, \"type\": {}, \"comment\": {} }}",
+                    json!(column.name),
+                    json!(glue_type(column.kind)),
+                    json!(comment)
+                )
+            })
+            .collect();
+        let json = format!("[\n{}\n]\n", lines.join(",\n"));
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/terraform/modules/analytics/columns.json");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(path, &json).unwrap();
+        }
+        let found = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            found == json,
+            "terraform/modules/analytics/columns.json is old: UPDATE_DOCS=1 cargo test --lib schema"
+        );
     }
 }

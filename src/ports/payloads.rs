@@ -20,6 +20,9 @@ pub enum PutKind {
 }
 
 impl PutKind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Request, Self::Result, Self::Rejected, Self::Upload];
+
     /// The folder or key prefix: `requests`, `results`, `rejected`, `uploads`.
     #[must_use]
     pub fn prefix(self) -> &'static str {

@@ -24,7 +24,9 @@ variables {
   usage_feed      = false
 
   metrics_namespace = "Smoother/test"
+  otlp_endpoint     = ""
 
+  webhook_secret_arn     = ""
   queue_arns             = { input = "arn:input", hold = "arn:hold", hold_dlq = "arn:hold-dlq", results = "arn:results" }
   input_queue_arn        = "arn:input"
   admin_secret_arn       = "arn:aws:secretsmanager:us-east-1:123456789012:secret:s"
@@ -250,17 +252,81 @@ run "discovery" {
     }
     error_message = "discovery may ${data.aws_iam_policy_document.discovery.json}"
   }
+}
 
-  assert {
-    condition = [for s in jsondecode(data.aws_iam_policy_document.trust.json).Statement : jsonencode([s.Principal, s.Condition])] == [
-      jsonencode([{ Service = "scheduler.amazonaws.com" }, { StringEquals = { "aws:SourceAccount" = "123456789012" } }])
-    ]
-    error_message = "the scheduler's role trusts ${data.aws_iam_policy_document.trust.json}"
+run "export" {
+  command = plan
+
+  module {
+    source = "./modules/export"
+  }
+
+  variables {
+    access          = run.access
+    reporting_table = { arn = "arn:reporting" }
+    bucket          = { name = "calls", arn = "arn:bucket" }
   }
 
   assert {
-    condition     = aws_scheduler_schedule.this.name == "smoother-discovery" && aws_scheduler_schedule.this.schedule_expression == "rate(1 day)" && aws_scheduler_schedule.this.target[0].arn == var.cluster.arn
-    error_message = "the schedule is otherwise"
+    condition = {
+      for s in jsondecode(data.aws_iam_policy_document.export.json).Statement :
+      s.Sid => "${join(" ", sort(flatten([s.Action])))} -> ${join(" ", sort(flatten([s.Resource])))} if ${jsonencode(try(s.Condition.StringLike, null))}"
+      } == {
+      Key         = "kms:Decrypt kms:GenerateDataKey -> arn:key if null"
+      Reports     = "dynamodb:Query -> arn:reporting if null"
+      Exports     = "s3:AbortMultipartUpload s3:GetObject s3:PutObject -> arn:bucket/exports/* if null"
+      ListExports = "s3:ListBucket -> arn:bucket if ${jsonencode({ "s3:prefix" = "exports/*" })}"
+    }
+    error_message = "exports may ${data.aws_iam_policy_document.export.json}"
+  }
+}
+
+run "analyst" {
+  command = plan
+
+  module {
+    source = "./modules/analytics"
+  }
+
+  variables {
+    reporting_table = { arn = "arn:reporting" }
+    bucket          = { name = "calls", arn = "arn:bucket" }
+    key_arn         = "arn:aws:kms:us-east-1:123456789012:key/k"
+  }
+
+  assert {
+    condition = {
+      for s in jsondecode(data.aws_iam_policy_document.analyst.json).Statement : s.Sid => join(" ", sort(flatten([s.Resource])))
+      } == {
+      Reports        = "arn:reporting"
+      NoFullScans    = "arn:reporting"
+      Exports        = "arn:bucket/exports/*"
+      Results        = "arn:bucket/athena/*"
+      ListExports    = "arn:bucket"
+      Bucket         = "arn:bucket"
+      Catalog        = "arn:aws:glue:us-east-1:123456789012:catalog arn:aws:glue:us-east-1:123456789012:database/smoother arn:aws:glue:us-east-1:123456789012:table/smoother/requests"
+      Queries        = "arn:aws:athena:us-east-1:123456789012:workgroup/smoother"
+      Console        = "*"
+      ConsoleCatalog = "arn:aws:athena:us-east-1:123456789012:datacatalog/AwsDataCatalog"
+      Key            = "arn:aws:kms:us-east-1:123456789012:key/k"
+    }
+    error_message = "analysts may ${data.aws_iam_policy_document.analyst.json}"
+  }
+
+  assert {
+    condition = alltrue(flatten([
+      for s in jsondecode(data.aws_iam_policy_document.analyst.json).Statement : [
+        for action in flatten([s.Action]) : !can(regex("\\*|Delete|Write|Update|Create|Scan|s3:Put", action)) || (action == "s3:PutObject" && s.Sid == "Results")
+      ]
+    ]))
+    error_message = "analysts may change or scan something: ${data.aws_iam_policy_document.analyst.json}"
+  }
+
+  assert {
+    condition = one([
+      for s in jsondecode(data.aws_iam_policy_document.analyst.json).Statement : "${s.Effect} ${jsonencode(s.Condition)}" if s.Sid == "NoFullScans"
+    ]) == "Deny ${jsonencode({ Bool = { "dynamodb:FullTableScan" = "true" } })}"
+    error_message = "PartiQL may read the whole table"
   }
 }
 
@@ -354,11 +420,14 @@ run "scheduler" {
   command = plan
 
   module {
-    source = "./modules/discovery"
+    source = "./modules/scheduled"
   }
 
   variables {
-    access = run.access
+    name        = "discovery"
+    description = "Looks for new models"
+    command     = ["discover"]
+    policy      = "{}"
   }
 
   # Its role's ARN is not known before it is made.
@@ -377,6 +446,18 @@ run "scheduler" {
       PassRoles = "iam:PassRole -> arn:aws:iam::123456789012:role/smoother-discovery arn:aws:iam::123456789012:role/smoother-execution if ${jsonencode({ StringEquals = { "iam:PassedToService" = "ecs-tasks.amazonaws.com" } })}"
     }
     error_message = "the scheduler may ${data.aws_iam_policy_document.scheduler.json}"
+  }
+
+  assert {
+    condition = [for s in jsondecode(data.aws_iam_policy_document.trust.json).Statement : jsonencode([s.Principal, s.Condition])] == [
+      jsonencode([{ Service = "scheduler.amazonaws.com" }, { StringEquals = { "aws:SourceAccount" = "123456789012" } }])
+    ]
+    error_message = "the scheduler's role trusts ${data.aws_iam_policy_document.trust.json}"
+  }
+
+  assert {
+    condition     = aws_iam_role.scheduler.name == "smoother-discovery-scheduler" && aws_scheduler_schedule.this.name == "smoother-discovery" && aws_scheduler_schedule.this.schedule_expression == "rate(1 day)" && aws_scheduler_schedule.this.target[0].arn == var.cluster.arn
+    error_message = "the schedule is otherwise"
   }
 }
 

@@ -140,10 +140,11 @@ run "payloads" {
 
   assert {
     condition = (
-      one(aws_s3_bucket_lifecycle_configuration.this.rule[0].expiration).days == 30 &&
-      one(aws_s3_bucket_lifecycle_configuration.this.rule[0].noncurrent_version_expiration).noncurrent_days == 1 &&
-      one(aws_s3_bucket_lifecycle_configuration.this.rule[0].abort_incomplete_multipart_upload).days_after_initiation == 1 &&
-      one(aws_s3_bucket_lifecycle_configuration.this.rule[1].expiration).expired_object_delete_marker &&
+      { for rule in aws_s3_bucket_lifecycle_configuration.this.rule : one(rule.filter).prefix => one(rule.expiration).days if startswith(rule.id, "retention-") } ==
+      { "requests/" = 30, "results/" = 30, "rejected/" = 30, "uploads/" = 30, "athena/" = 7 } &&
+      one(one([for rule in aws_s3_bucket_lifecycle_configuration.this.rule : rule if rule.id == "versions"]).noncurrent_version_expiration).noncurrent_days == 1 &&
+      one(one([for rule in aws_s3_bucket_lifecycle_configuration.this.rule : rule if rule.id == "versions"]).abort_incomplete_multipart_upload).days_after_initiation == 1 &&
+      one(one([for rule in aws_s3_bucket_lifecycle_configuration.this.rule : rule if rule.id == "delete-markers"]).expiration).expired_object_delete_marker &&
       alltrue([for rule in aws_s3_bucket_lifecycle_configuration.this.rule : rule.status == "Enabled"])
     )
     error_message = "bodies are kept for other times"

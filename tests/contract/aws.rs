@@ -13,9 +13,10 @@ use aws_sdk_s3::types::{BucketVersioningStatus, NoncurrentVersionExpiration};
 use aws_sdk_sqs::types::QueueAttributeName;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use smoother::aws::export_bucket::ExportBucket;
 use smoother::aws::{self, clients, provision};
 use smoother::clock::Clock;
-use smoother::ports::{Alert, Severity};
+use smoother::ports::Alert;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::sync::OnceCell;
@@ -116,6 +117,7 @@ pub async fn fixture() -> Fixture {
         .await
         .unwrap();
     let ports = aws::connect_with(&config, &provisioned.settings(REGION), Clock::system()).unwrap();
+    let exports = ExportBucket::new(&config, &format!("s3://{}/exports", provisioned.bucket)).unwrap();
     let (s3, bucket) = (clients.s3, provisioned.bucket);
     let plant = move |key: String, bytes: Bytes| -> BoxFuture<'static, String> {
         let (s3, bucket) = (s3.clone(), bucket.clone());
@@ -124,7 +126,7 @@ pub async fn fixture() -> Fixture {
             bucket
         })
     };
-    Fixture { ports, plant: Box::new(plant), _keep: Box::new(()) }
+    Fixture { ports, exports: Box::new(exports), plant: Box::new(plant), _keep: Box::new(()) }
 }
 
 #[tokio::test]
@@ -175,10 +177,14 @@ async fn provisioning_again_changes_nothing_and_repairs_what_drifted() {
     }
     let s3 = clients::Clients::new(&config).s3;
     let lifecycle = s3.get_bucket_lifecycle_configuration().bucket(&first.bucket).send().await.unwrap();
-    let days: Vec<_> = lifecycle.rules().iter().map(|rule| rule.expiration().unwrap().days()).collect();
-    assert_eq!(days, [Some(30), None], "bodies are deleted with the rows that name them");
-    let [bodies, markers] = lifecycle.rules() else { panic!("two rules: {lifecycle:?}") };
-    let noncurrent = bodies.noncurrent_version_expiration().and_then(NoncurrentVersionExpiration::noncurrent_days);
+    let [bodies @ .., versions, markers] = lifecycle.rules() else { panic!("no rules: {lifecycle:?}") };
+    let expiring: Vec<_> = bodies
+        .iter()
+        .map(|rule| (rule.filter().unwrap().prefix().unwrap_or_default(), rule.expiration().unwrap().days()))
+        .collect();
+    let expected = ["requests/", "results/", "rejected/", "uploads/"].map(|prefix| (prefix, Some(30)));
+    assert_eq!(expiring, expected, "bodies are deleted with the rows that name them, and nothing else is");
+    let noncurrent = versions.noncurrent_version_expiration().and_then(NoncurrentVersionExpiration::noncurrent_days);
     assert_eq!(noncurrent, Some(1), "and are gone a day later");
     assert_eq!(markers.expiration().unwrap().expired_object_delete_marker(), Some(true));
     let versioning = s3.get_bucket_versioning().bucket(&first.bucket).send().await.unwrap();
@@ -223,18 +229,17 @@ async fn an_alert_reaches_the_topics_subscribers() {
     subscribe.send().await.unwrap();
 
     let ports = aws::connect_with(&config, &provisioned.settings(REGION), Clock::system()).unwrap();
-    let alert = Alert {
-        key: "bedrock-error/AccessDeniedException/lane".to_owned(),
-        severity: Severity::Critical,
-        subject: "Access denied: ünd\nmore".to_owned(),
-        body: "Look at the role.".to_owned(),
-        at: Clock::system().now(),
-        count: 2,
-    };
-    ports.alerts.publish(&alert).await.unwrap();
+    let alert =
+        Alert { subject: "Access denied: ünd\nmore".to_owned(), ..crate::outlets::alert("access-denied/lane") };
+    ports.alerts[0].publish(&alert).await.unwrap();
     let received = ports.results.receive(1, Duration::from_secs(10)).await.unwrap().remove(0);
     let notification: serde_json::Value = serde_json::from_str(&received.body).unwrap();
     assert_eq!(notification["Subject"], "Access denied: nd more");
-    assert!(notification["Message"].as_str().unwrap().starts_with("Look at the role.\n\n{"), "{notification}");
-    assert_eq!(notification["MessageAttributes"]["severity"]["Value"], "critical");
+    let data: serde_json::Value = serde_json::from_str(notification["Message"].as_str().unwrap()).unwrap();
+    assert_eq!((&data["key"], &data["text"]), (&"access-denied/lane".into(), &alert.text().into()));
+    for (name, value) in
+        [("severity", "critical"), ("kind", "access-denied"), ("state", "firing"), ("key", "access-denied/lane")]
+    {
+        assert_eq!(notification["MessageAttributes"][name]["Value"], value, "{notification}");
+    }
 }

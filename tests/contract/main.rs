@@ -93,6 +93,13 @@ macro_rules! contract_suite {
             report:
                 what_was_put_is_summed_up_and_nothing_else,
                 where_nothing_is_nothing_is_reported;
+            exports:
+                a_file_appears_when_it_is_finished,
+                a_file_replaces_another_and_its_tag_changes,
+                large_files_come_back_as_they_went,
+                what_is_thrown_away_was_never_there,
+                a_folder_lists_its_own_files_only,
+                writers_of_one_file_do_not_mix;
             outlets:
                 alerts_of_every_severity_are_taken,
                 metrics_of_any_number_are_taken;
@@ -112,6 +119,7 @@ macro_rules! contract_suite {
 }
 
 mod aws;
+mod exports;
 #[path = "../support/finished.rs"]
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "made-up figures")]
 mod finished;
@@ -131,7 +139,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use smoother::clock::Clock;
+use smoother::clock::{Clock, Timestamp};
+use smoother::export::ExportTarget;
 use smoother::local;
 use smoother::ports::Ports;
 
@@ -141,6 +150,8 @@ const HOLD_VISIBILITY: Duration = Duration::from_secs(2);
 /// What a case runs on. The other queues' visibility timeouts are 60 s; hold messages redrive after 3 receives.
 struct Fixture {
     ports: Ports,
+    /// Where exports go.
+    exports: Box<dyn ExportTarget>,
     /// Puts an object of this key where producers would; answers with its bucket.
     plant: Box<dyn Fn(String, Bytes) -> BoxFuture<'static, String> + Send + Sync>,
     /// Whatever must live as long as the ports.
@@ -160,7 +171,8 @@ async fn local_fixture() -> Fixture {
             "producers".to_owned()
         })
     };
-    Fixture { ports: local.ports, plant: Box::new(plant), _keep: Box::new(directory) }
+    let exports = local::ExportDir::open(directory.path().join("analytics/exports"), Timestamp(0)).await.unwrap();
+    Fixture { ports: local.ports, exports: Box::new(exports), plant: Box::new(plant), _keep: Box::new(directory) }
 }
 
 contract_suite!(on_local, crate::local_fixture().await);

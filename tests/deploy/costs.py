@@ -45,6 +45,11 @@ DEFAULTS = [
     ("Fargate, ½ ARM vCPU", 0.5 * HOURS, "fargate_vcpu", "one worker, day and night"),
     ("Fargate, 1 GB", 1.0 * HOURS, "fargate_gb", ""),
     ("Public IPv4 address", 1.0 * HOURS, "ipv4", "of the worker's task; without one, a NAT gateway or endpoints cost more"),
+    # 730 tasks a month of the default size, a minute each, which is the least that is billed.
+    ("Exports, ½ ARM vCPU", 0.5 * HOURS / 60, "fargate_vcpu", "a minute every hour; with export_schedule only"),
+    ("Exports, 1 GB", HOURS / 60, "fargate_gb", ""),
+    ("Exports, address", HOURS / 60, "ipv4", ""),
+    ("Exports, objects", 15 * HOURS, "s3_put", "some 15 listings and writes an hour"),
     ("KMS key", 1, "kms_key", ""),
     ("Alarms on metrics", 9, "alarm_metric", "7 of one metric, 1 of two"),
     ("Metrics Insights alarms", 3, "insights_alarm_metric", "with one model in use; one more metric each per model"),

@@ -18,6 +18,8 @@ DIFFERENCES = {
     ("*", "*", "Tags.ManagedBy"): "says which of the two made it",
     ("CloudWatch::Dashboard", "*", "Tags"): "the AWS provider 5.100 cannot tag dashboards",
     ("ECS::Service", "proof-worker", "DesiredCount"): "CloudFormation would set it back with every update; Terraform ignores it",
+    ("IAM::ManagedPolicy", "*", "Tags"): "CloudFormation cannot tag managed policies",
+    ("Glue::Database", "*", "Tags"): "CloudFormation cannot tag databases of Glue",
     ("SecretsManager::Secret", "*", "GenerateSecretString"): "for Terraform, whose state would hold it, scripts/deploy makes it",
     ("default security group", "default", ""): "CDK would need a function of its own to empty a VPC's default group",
 }

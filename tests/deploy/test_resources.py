@@ -4,10 +4,11 @@ import json
 
 import pytest
 
-from stack.deployed import arn
+from rig.policy import Role
+from stack.deployed import arn, document
 from stack.lacks import LACKS, kind, shows
 from stack.terraform import resources
-from stack.variables import ACCOUNT, EVERYTHING, NAME, REGION
+from stack.variables import ACCOUNT, EVERYTHING, NAME, REGION, WEBHOOK_SECRET
 
 QUEUES = {
     "input_queue_url": ("input", "input-dlq", 5),
@@ -82,7 +83,7 @@ def test_tables(deployed, cloud):
         shows(deployed, "point in time recovery", lambda: recovery["PointInTimeRecoveryStatus"], "ENABLED")
 
 
-def test_bucket(deployed, cloud):
+def test_bucket(deployed, cloud, schema):
     bucket = deployed.outputs["bedrock_calls_bucket_name"]
     assert bucket == f"{NAME}-bedrock-calls-{ACCOUNT}"
     s3 = cloud.s3
@@ -104,14 +105,20 @@ def test_bucket(deployed, cloud):
         assert {rule["Status"] for rule in rules} == {"Enabled"}
         found = {}
         for rule in rules:
-            expiration = rule.get("Expiration", {})
+            expiration, prefix = rule.get("Expiration", {}), rule.get("Filter", {}).get("Prefix") or rule.get("Prefix")
+            if prefix:
+                found[prefix] = expiration["Days"]
+                continue
             found |= {name: expiration[name] for name in ("Days", "ExpiredObjectDeleteMarker") if expiration.get(name)}
             found |= rule.get("NoncurrentVersionExpiration", {})
             found |= rule.get("AbortIncompleteMultipartUpload", {})
         return found
 
     days = EVERYTHING["retention_days"]
-    expected = {"Days": days, "NoncurrentDays": 1, "DaysAfterInitiation": 1, "ExpiredObjectDeleteMarker": True}
+    # Nothing takes exports away.
+    expected = {prefix: days for prefix in schema["bucket"]["expiring"]} | {"athena/": 7}
+    assert schema["bucket"]["exports"] not in expected
+    expected |= {"NoncurrentDays": 1, "DaysAfterInitiation": 1, "ExpiredObjectDeleteMarker": True}
     shows(deployed, "bucket lifecycle", lifecycle, expected)
 
 
@@ -143,7 +150,7 @@ def test_key(deployed, cloud):
 
 def test_logs(deployed, cloud):
     groups = {group["logGroupName"]: group for group in cloud.pages("logs", "describe_log_groups", "logGroups")}
-    for part in ("worker", "gateway", "discovery"):
+    for part in ("worker", "gateway", "discovery", "export"):
         group = groups[f"/{NAME}/{part}"]
         assert group["retentionInDays"] == EVERYTHING["log_retention_days"]
         shows(deployed, "key of log groups", lambda: group.get("kmsKeyId"), deployed.key_arn())
@@ -178,7 +185,8 @@ def test_security_groups(deployed, cloud):
 
     out = {(443, 443, "0.0.0.0/0")}
     assert rules(f"{NAME}-worker", "IpPermissions") == set()
-    shows(deployed, "egress of security groups", lambda: rules(f"{NAME}-worker", "IpPermissionsEgress"), out)
+    collector = {(4318, 4318, "0.0.0.0/0")}
+    shows(deployed, "egress of security groups", lambda: rules(f"{NAME}-worker", "IpPermissionsEgress"), out | collector)
     shows(deployed, "egress of security groups", lambda: rules(f"{NAME}-gateway", "IpPermissionsEgress"), out)
     balancer = groups[f"{NAME}-gateway-alb"]["GroupId"]
     if "AWS::EC2::SecurityGroupIngress" not in LACKS[deployed.kind]:
@@ -188,7 +196,7 @@ def test_security_groups(deployed, cloud):
     }
 
 
-@pytest.mark.parametrize("part", ["worker", "gateway", "discovery"])
+@pytest.mark.parametrize("part", ["worker", "gateway", "discovery", "export"])
 def test_task_definitions(deployed, part):
     task, container = deployed.task_definition(part), deployed.container(part)
     assert task["requiresCompatibilities"] == ["FARGATE"] and task["networkMode"] == "awsvpc"
@@ -204,6 +212,8 @@ def test_task_definitions(deployed, part):
     secrets = lambda: {secret["name"]: secret["valueFrom"] for secret in container.get("secrets", [])}
     if part == "gateway":
         shows(deployed, "secrets", secrets, {"SMOOTHER_ADMIN_KEY": deployed.outputs["gateway_admin_secret_arn"]})
+    elif part == "worker":
+        shows(deployed, "secrets", secrets, {"SMOOTHER_ALERT_WEBHOOK_URL": WEBHOOK_SECRET})
     else:
         assert secrets() == {}
     assert not any("KEY" in name or "SECRET" in name for name in deployed.environment(part))
@@ -268,20 +278,88 @@ def test_secret(deployed, cloud):
     shows(deployed, "key of the secret", lambda: secret.get("KmsKeyId"), deployed.key_arn())
 
 
-def test_schedule(deployed, cloud):
-    schedule = cloud.scheduler.get_schedule(Name=f"{NAME}-discovery")
+@pytest.mark.parametrize("part", ["discovery", "export"])
+def test_schedules(deployed, cloud, part):
+    schedule = cloud.scheduler.get_schedule(Name=f"{NAME}-{part}")
     target = schedule["Target"]
-    assert schedule["ScheduleExpression"] == EVERYTHING["discovery_schedule"]
-    assert target["RoleArn"].endswith(f":role/{NAME}-scheduler") and target["Arn"] == arn("ecs", f"cluster/{NAME}")
-    assert target["EcsParameters"]["TaskDefinitionArn"] == deployed.outputs["discovery_task_definition_arn"]
+    assert schedule["ScheduleExpression"] == EVERYTHING[f"{part}_schedule"]
+    assert target["RoleArn"].endswith(f":role/{NAME}-{part}-scheduler") and target["Arn"] == arn("ecs", f"cluster/{NAME}")
+    assert target["EcsParameters"]["TaskDefinitionArn"] == deployed.outputs[f"{part}_task_definition_arn"]
 
 
-@pytest.mark.parametrize("role", ["execution", "worker", "gateway", "discovery", "scheduler"])
+def test_the_table_of_athena_is_that_of_the_exports(deployed, cloud, schema):
+    database, name = deployed.outputs["athena_table"].split(".")
+    table = cloud.glue.get_table(DatabaseName=database, Name=name)["Table"]
+    columns = {column["name"]: column["glue_type"] for column in schema["reporting"]["columns"]}
+    partition = schema["reporting"]["partition"]
+    assert {key["Name"]: key["Type"] for key in table["PartitionKeys"]} == {partition: columns.pop(partition)}
+    storage = table["StorageDescriptor"]
+    assert {column["Name"]: column["Type"] for column in storage["Columns"]} == columns
+    folder = f"s3://{deployed.outputs['bedrock_calls_bucket_name']}/{schema['bucket']['exports']}"
+    assert storage["Location"] == folder
+    assert table["Parameters"]["storage.location.template"] == f"{folder}{partition}=${{{partition}}}/"
+
+
+def test_the_workgroup_is_limited(deployed, cloud):
+    shown = cloud.athena.get_work_group(WorkGroup=deployed.outputs["athena_workgroup_name"])["WorkGroup"]
+    bucket = deployed.outputs["bedrock_calls_bucket_name"]
+
+    def configuration():
+        found = shown["Configuration"]
+        result = found["ResultConfiguration"]
+        return (
+            found["EnforceWorkGroupConfiguration"],
+            found["BytesScannedCutoffPerQuery"],
+            result["OutputLocation"],
+            result["EncryptionConfiguration"],
+        )
+
+    key = {"EncryptionOption": "SSE_KMS", "KmsKey": deployed.key_arn()}
+    shows(deployed, "configuration of the workgroup", configuration, (True, 107_374_182_400, f"s3://{bucket}/athena/", key))
+
+
+def analyst(deployed):
+    policy = deployed.outputs["analyst_policy_arn"]
+    version = deployed.cloud.iam.get_policy(PolicyArn=policy)["Policy"]["DefaultVersionId"]
+    found = deployed.cloud.iam.get_policy_version(PolicyArn=policy, VersionId=version)["PolicyVersion"]["Document"]
+    return Role("analyst", [document(found)], deployed.resource_policies().values())
+
+
+def test_analysts_read_and_nothing_else(deployed):
+    role, bucket = analyst(deployed), f"arn:aws:s3:::{deployed.outputs['bedrock_calls_bucket_name']}"
+    reports, workgroup = arn("dynamodb", f"table/{NAME}-reporting"), arn("athena", f"workgroup/{NAME}")
+    exports = (("s3:prefix", "exports/day=2026-11-21/"),)
+    for action, resource, context in [
+        ("dynamodb:Query", reports, ()),
+        ("dynamodb:PartiQLSelect", reports, (("dynamodb:FullTableScan", "false"),)),
+        ("s3:GetObject", f"{bucket}/exports/day=2026-11-21/part-09.parquet", ()),
+        ("s3:ListBucket", bucket, exports),
+        ("s3:PutObject", f"{bucket}/athena/1.csv", ()),
+        ("glue:GetTable", arn("glue", f"table/{NAME}/requests"), ()),
+        ("athena:StartQueryExecution", workgroup, ()),
+    ]:
+        assert role.allows(action, resource, context), (action, resource)
+    for action, resource, context in [
+        ("dynamodb:Scan", reports, ()),
+        ("dynamodb:PutItem", reports, ()),
+        ("dynamodb:PartiQLSelect", reports, (("dynamodb:FullTableScan", "true"),)),
+        ("dynamodb:Query", arn("dynamodb", f"table/{NAME}-requests"), ()),
+        ("s3:GetObject", f"{bucket}/results/2026/11/21/a/b.json", ()),
+        ("s3:PutObject", f"{bucket}/exports/day=2026-11-21/part-09.parquet", ()),
+        ("s3:ListBucket", bucket, (("s3:prefix", "requests/"),)),
+        ("athena:StartQueryExecution", arn("athena", "workgroup/primary"), ()),
+    ]:
+        assert not role.allows(action, resource, context), (action, resource)
+
+
+@pytest.mark.parametrize(
+    "role", ["execution", "worker", "gateway", "discovery", "export", "discovery-scheduler", "export-scheduler"]
+)
 def test_roles(deployed, cloud, role):
     name = f"{NAME}-{role}"
     trust = cloud.iam.get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]
     [statement] = trust["Statement"]
-    service = "scheduler.amazonaws.com" if role == "scheduler" else "ecs-tasks.amazonaws.com"
+    service = "scheduler.amazonaws.com" if role.endswith("-scheduler") else "ecs-tasks.amazonaws.com"
     assert statement["Principal"] == {"Service": service}
     assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
     assert list(deployed.policies(name)) == [name]

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 
+import duckdb
 import pytest
 
 from rig.traffic import POINTERS
@@ -110,6 +111,46 @@ def test_nothing_is_allowed_that_is_not_used(worked):
         (sid, action, "key" if resource == resource_of_key else resource) for sid, action, resource in worked.role.unused()
     }
     assert unused - set(SOMETIMES) == set(UNUSED)
+
+
+def test_exports_are_the_reports(worked, deployed, schema, tmp_path):
+    """Written by the deployed role as the schedule would, read by DuckDB: the reports, in the columns of the table of Athena."""
+    early, now, again = worked.exports
+    assert (early["rows"] + now["rows"], again["written"], again["rows_read"]) == (len(worked.reports), 0, now["rows_read"])
+    s3, bucket = deployed.cloud.s3, deployed.outputs["bedrock_calls_bucket_name"]
+    keys = [item["Key"] for item in s3.list_objects_v2(Bucket=bucket, Prefix="exports/")["Contents"]]
+    assert "exports/_smoother/export.json" in keys
+    for key in keys:
+        file = tmp_path / key
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+    files = f"{tmp_path}/exports/day=*/*.parquet"
+    read = f"read_parquet('{files}', hive_partitioning = true, hive_types = {{'day': VARCHAR}})"
+    ids = [name for (name,) in duckdb.sql(f"SELECT request_id FROM {read}").fetchall()]
+    assert sorted(ids) == sorted(worked.reports)
+    shown = duckdb.sql(f"DESCRIBE SELECT * FROM {read}").fetchall()
+    words = {"VARCHAR": "string", "TIMESTAMP WITH TIME ZONE": "timestamp", "BIGINT": "bigint", "DOUBLE": "double"}
+    words |= {"BOOLEAN": "boolean", "MAP(VARCHAR, VARCHAR)": "map<string,string>"}
+    assert {name: words[kind] for name, kind, *_ in shown} == {
+        column["name"]: column["glue_type"] for column in schema["reporting"]["columns"]
+    }
+
+
+def test_exports_may_do_what_they_do(worked, deployed):
+    bucket = f"arn:aws:s3:::{deployed.outputs['bedrock_calls_bucket_name']}"
+    # Only files of more than 16 MiB go in parts.
+    unused = {("Exports", "s3:AbortMultipartUpload", f"{bucket}/exports/*")}
+    assert worked.export_role.unused() == unused
+    role = deployed.role("export")
+    for action, resource, context in [
+        ("s3:PutObject", f"{bucket}/results/2026/11/21/a/b.json", ()),
+        ("s3:GetObject", f"{bucket}/requests/2026/11/21/a/b.json", ()),
+        ("s3:ListBucket", bucket, ()),
+        ("s3:ListBucket", bucket, (("s3:prefix", "requests/"),)),
+        ("dynamodb:Query", arn("dynamodb", f"table/{NAME}-requests"), ()),
+        ("dynamodb:PutItem", arn("dynamodb", f"table/{NAME}-reporting"), ()),
+    ]:
+        assert not role.allows(action, resource, context), (action, resource)
 
 
 def test_only_by_tls(deployed):

@@ -16,18 +16,23 @@ VARIABLES = {
     "max_concurrent_executions": str,
     "alarm_threshold": str,
     "alarm_evaluation_periods": str,
+    "alert_cooldown": "{}s".format,
     "dashboard_name": str,
     "metrics_namespace": str,
     "queue_depth_threshold": str,
     "allowed_models": ",".join,
     "allowed_source_buckets": ",".join,
     "usage_feed": lambda value: str(value).lower(),
+    "otlp_endpoint": str,
+    "trace_sample_ratio": str,
     "retention_days": str,
+    "report_retention_days": str,
 }
 OUTPUTS = {
     "aws_region input_queue_url input_dlq_url bedrock_results_queue_url hold_next_batch_queue_url hold_next_batch_dlq_url "
     "requests_table_name reporting_table_name bedrock_calls_bucket_name alarm_topic_arn cluster_name worker_service_name "
-    "dashboard_url gateway_url gateway_service_name gateway_admin_secret_arn discovery_task_definition_arn"
+    "dashboard_url gateway_url gateway_service_name gateway_admin_secret_arn discovery_task_definition_arn "
+    "export_task_definition_arn analyst_policy_arn athena_workgroup_name athena_table"
 }
 # Seconds that ECS leaves a task beyond the worker's own grace.
 MARGIN = 15

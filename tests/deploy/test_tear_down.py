@@ -56,7 +56,9 @@ def test_switching_everything_off(deployed, worked, tmp_path):
     deployed.stack.settings_file = ""
     outputs = deployed.stack.deploy({**LITTLE, "autoscaling": deployed.variables["autoscaling"]}, *without(deployed))
     off = {name for name, value in outputs.items() if not value}
-    assert off == {"gateway_url", "gateway_service_name", "gateway_admin_secret_arn", "discovery_task_definition_arn"}
+    assert off == {"gateway_url", "gateway_service_name", "gateway_admin_secret_arn", "discovery_task_definition_arn"} | {
+        "export_task_definition_arn", "analyst_policy_arn", "athena_workgroup_name", "athena_table"
+    }
     kinds = {kind for kind, _ in inventory(deployed.cloud) - deployed.before}
     assert not kinds & {"load balancer", "listener", "target group", "schedule"}, kinds
     sids = {statement["Sid"] for statement in deployed.policies(f"{NAME}-worker")[f"{NAME}-worker"]["Statement"]}

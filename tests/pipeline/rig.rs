@@ -13,9 +13,10 @@ use smoother::local::{self, Local};
 use smoother::models::Catalog;
 use smoother::pipeline::fleet::Role;
 use smoother::pipeline::spend::{Limits, Usd, spent};
-use smoother::pipeline::{alerter, call, ingest, plan};
+use smoother::pipeline::{alerts, call, ingest, plan};
 use smoother::ports::model::{CallError, CallErrorClass};
-use smoother::ports::{Answer, Call, Model, Outgoing, Ports};
+use smoother::ports::reports::Slice;
+use smoother::ports::{Answer, Call, Model, Outgoing, Ports, ReportRow};
 use smoother::request::{RequestId, Row, Usage};
 use smoother::retry::Policy;
 use smoother::shutdown::Stop;
@@ -32,8 +33,12 @@ pub enum Reply {
     After(Duration),
     /// Answers with a body of this many bytes.
     Large(usize),
+    /// Answers in a service tier.
+    InTier(&'static str),
     /// Fails so.
     Fail(CallErrorClass),
+    /// Refuses for missing rights.
+    Deny,
     /// Never answers.
     Hang,
 }
@@ -76,10 +81,17 @@ impl Model for Script {
                 tokio::time::sleep(delay).await;
                 Ok(answer("fine".to_owned()))
             }
+            Reply::InTier(tier) => Ok(Answer { service_tier: Some(tier.to_owned()), ..answer("fine".to_owned()) }),
             Reply::Large(bytes) => Ok(answer("x".repeat(bytes))),
             Reply::Fail(class) => Err(CallError {
                 class,
                 kind: format!("{class:?}Exception"),
+                message: "as scripted".to_owned(),
+                retry_after: None,
+            }),
+            Reply::Deny => Err(CallError {
+                class: CallErrorClass::Final,
+                kind: "AccessDeniedException".to_owned(),
                 message: "as scripted".to_owned(),
                 retry_after: None,
             }),
@@ -168,11 +180,8 @@ impl Rig {
             inline_limit: 200_000,
             until_idle: true,
             budgets: Limits::of(&config),
-            alerts: alerter::Settings {
-                threshold: 5,
-                period: Duration::from_mins(1),
-                cooldown: Duration::from_mins(5),
-            },
+            alerts: alerts::Settings { threshold: 5, periods: 1, cooldown: Duration::from_mins(15) },
+            frame: alerts::Frame { deployment: "rig".to_owned(), worker: name.to_owned(), ..alerts::Frame::default() },
             ingest: ingest::Settings {
                 region: "us-east-1".to_owned(),
                 allowed_source_buckets: vec!["producers".to_owned()],
@@ -236,22 +245,40 @@ impl Rig {
         spent(&*self.local.ports.registers).await.unwrap().total(&START.month())
     }
 
-    /// The subjects of all alerts so far.
-    pub fn alerts(&self) -> Vec<String> {
+    /// All alerts so far.
+    pub fn alerts_whole(&self) -> Vec<Value> {
         let file = std::fs::read_to_string(self.dir.path().join("alerts.jsonl")).unwrap_or_default();
-        let subject = |line: &str| serde_json::from_str::<Value>(line).unwrap()["subject"].as_str().unwrap().to_owned();
-        file.lines().map(subject).collect()
+        file.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Their subjects.
+    pub fn alerts(&self) -> Vec<String> {
+        self.alerts_whole().iter().map(|alert| alert["subject"].as_str().unwrap().to_owned()).collect()
     }
 
     /// Report rows of the days around the start, by request id.
     pub async fn reports(&self) -> BTreeMap<String, usize> {
         let mut all = BTreeMap::new();
-        for day in ["2026-11-21", "2026-11-22"] {
-            for row in self.local.ports.reports.page(smoother::ports::reports::Slice::of(day), 10_000).await.unwrap() {
-                *all.entry(row.request_id.as_str().to_owned()).or_default() += 1;
-            }
+        for row in self.report_rows().await {
+            *all.entry(row.request_id.as_str().to_owned()).or_default() += 1;
         }
         all
+    }
+
+    async fn report_rows(&self) -> Vec<ReportRow> {
+        let mut rows = Vec::new();
+        for day in ["2026-11-21", "2026-11-22"] {
+            rows.extend(self.local.ports.reports.page(Slice::of(day), 10_000).await.unwrap());
+        }
+        rows
+    }
+
+    /// The only report row of a request.
+    pub async fn report(&self, id: &str) -> ReportRow {
+        let mut rows = self.report_rows().await;
+        rows.retain(|row| row.request_id.as_str() == id);
+        assert_eq!(rows.len(), 1, "rows of {id}");
+        rows.remove(0)
     }
 }
 

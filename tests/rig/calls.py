@@ -234,7 +234,8 @@ def read_s3(call, request):
         call.needs.append(Need("s3:GetObject", f"arn:aws:s3:::{source}"))
     version = "Version" if key and query.get("versionId") and request.method in ("GET", "DELETE") else ""
     action = S3_ACTIONS.get(call.operation, call.name) + version
-    call.needs.append(Need(action, "*" if not bucket else f"arn:aws:s3:::{bucket}" + (f"/{key}" if key else "")))
+    asked = (("s3:prefix", query["prefix"]),) if "prefix" in query and not key else ()
+    call.needs.append(Need(action, "*" if not bucket else f"arn:aws:s3:::{bucket}" + (f"/{key}" if key else ""), asked))
 
 
 def bucket_and_key(request):

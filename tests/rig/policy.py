@@ -11,10 +11,12 @@ KNOWN_KEYS = {
     "aws:SourceAccount",
     "aws:SourceArn",
     "cloudwatch:namespace",
+    "dynamodb:FullTableScan",
     "ecs:cluster",
     "iam:PassedToService",
     "kms:EncryptionContext:aws:logs:arn",
     "kms:ViaService",
+    "s3:prefix",
 }
 
 

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::tolerate;
 use crate::aws::errors::port_error;
+use crate::aws::schema;
 use crate::ports::{PortError, PortResult};
 
 /// Creates or completes the bucket `name` in `region`, whose objects are kept for so many days.
@@ -79,28 +80,29 @@ async fn version(client: &Client, name: &str) -> PortResult<()> {
     call.send().await.map(drop).map_err(|e| port_error(format!("s3 switch versions on in {name}"), &e))
 }
 
-/// For everything in the bucket: a body without its row is of no use to anybody. What was deleted or overwritten is kept for a
-/// day more. The markers that then are left of it need a rule of their own, since one that counts days cannot name them.
+/// Bodies, by their prefixes: without its row one is of no use to anybody. What else is in the bucket, exports above all, stays.
+/// What was deleted or overwritten is kept for a day more. The markers that then are left of it need a rule of their own, since
+/// one that counts days cannot name them.
 async fn expire(client: &Client, name: &str, days: u32) -> PortResult<()> {
     let what = format!("s3 set the lifecycle of {name}");
+    let rule = |id: &str, prefix: &str| {
+        let filter = LifecycleRuleFilter::builder().prefix(prefix).build();
+        LifecycleRule::builder().id(id).status(ExpirationStatus::Enabled).filter(filter)
+    };
     let configuration = || {
-        let rule = LifecycleRule::builder()
-            .id("retention")
-            .status(ExpirationStatus::Enabled)
-            .filter(LifecycleRuleFilter::builder().prefix("").build())
-            .expiration(LifecycleExpiration::builder().days(i32::try_from(days).unwrap_or(i32::MAX)).build())
-            .noncurrent_version_expiration(NoncurrentVersionExpiration::builder().noncurrent_days(1).build())
-            .abort_incomplete_multipart_upload(
-                AbortIncompleteMultipartUpload::builder().days_after_initiation(1).build(),
-            )
-            .build()?;
-        let markers = LifecycleRule::builder()
-            .id("delete-markers")
-            .status(ExpirationStatus::Enabled)
-            .filter(LifecycleRuleFilter::builder().prefix("").build())
-            .expiration(LifecycleExpiration::builder().expired_object_delete_marker(true).build())
-            .build()?;
-        BucketLifecycleConfiguration::builder().rules(rule).rules(markers).build()
+        let old = LifecycleExpiration::builder().days(i32::try_from(days).unwrap_or(i32::MAX)).build();
+        let mut rules = Vec::new();
+        for prefix in schema::BODIES {
+            let id = format!("retention-{}", prefix.trim_end_matches('/'));
+            rules.push(rule(&id, prefix).expiration(old.clone()).build()?);
+        }
+        let replaced = NoncurrentVersionExpiration::builder().noncurrent_days(1).build();
+        let abandoned = AbortIncompleteMultipartUpload::builder().days_after_initiation(1).build();
+        let versions = rule("versions", "").noncurrent_version_expiration(replaced);
+        rules.push(versions.abort_incomplete_multipart_upload(abandoned).build()?);
+        let markers = LifecycleExpiration::builder().expired_object_delete_marker(true).build();
+        rules.push(rule("delete-markers", "").expiration(markers).build()?);
+        BucketLifecycleConfiguration::builder().set_rules(Some(rules)).build()
     };
     let configuration = configuration().map_err(|e: BuildError| PortError::permanent(&what, e))?;
     let call = client.put_bucket_lifecycle_configuration().bucket(name).lifecycle_configuration(configuration);

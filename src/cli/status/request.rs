@@ -9,7 +9,7 @@ use crate::cli::place::Place;
 use crate::clock::Timestamp;
 use crate::control::pauses::Pauses;
 use crate::ports::PortResult;
-use crate::request::{Failure, Metadata, RequestId, Row, Status, Usage};
+use crate::request::{Failure, Metadata, RequestId, Row, Status, TraceContext, Usage};
 
 /// How much of a result is shown.
 const SHOWN: usize = 200;
@@ -29,7 +29,10 @@ pub struct Story {
     /// `urgent` … `bulk`.
     pub priority: &'static str,
     pub deadline: Option<Timestamp>,
+    pub batch_id: Option<String>,
     pub metadata: Metadata,
+    /// The trace that it belongs to, where it is traced.
+    pub trace_id: Option<String>,
     /// Calls started, throttled ones not counted.
     pub attempts: u32,
     /// Calls throttled.
@@ -59,6 +62,9 @@ pub struct End {
     /// Duration of the last call.
     pub latency_ms: Option<u64>,
     pub cost_usd: Option<f64>,
+    /// From when the price is.
+    pub price_as_of: Option<String>,
+    pub service_tier: Option<String>,
     pub error: Option<Failure>,
     pub result: Option<Stored>,
 }
@@ -107,7 +113,9 @@ impl Story {
             tenant: request.tenant.as_str().to_owned(),
             priority: request.priority.class(),
             deadline: request.deadline,
+            batch_id: request.batch_id.clone(),
             metadata: request.metadata.clone(),
+            trace_id: request.trace_context().map(TraceContext::trace_hex),
             attempts: row.attempts,
             throttles: row.throttles,
             worker: row.worker.clone(),
@@ -131,6 +139,8 @@ async fn outcome(place: &Place, row: &Row, show_result: bool) -> PortResult<Opti
         usage: outcome.usage,
         latency_ms: outcome.latency_ms,
         cost_usd: outcome.cost_usd,
+        price_as_of: outcome.price_as_of.clone(),
+        service_tier: outcome.service_tier.clone(),
         error: outcome.error.clone(),
         result,
     }))
@@ -143,7 +153,7 @@ async fn preview(place: &Place, payload: &crate::request::PayloadRef) -> PortRes
     })
 }
 
-/// What the row remembers, in order. Of several passes through the hold queue and several calls it knows the last.
+/// What the row remembers, in order. Of several passes through the hold queue and several calls it knows the first and the last.
 fn timeline(row: &Row) -> Vec<Event> {
     let at_worker = row.worker.as_ref().map(|worker| format!(" at {worker}")).unwrap_or_default();
     let mut events = vec![Event { at: row.request.received_at, what: "received".to_owned() }];
@@ -151,9 +161,12 @@ fn timeline(row: &Row) -> Vec<Event> {
     for note in &row.notes {
         add(Some(note.at), note.what.clone());
     }
+    let first = |first: Option<Timestamp>, last| first.filter(|_| first != last);
+    add(first(row.first_queued_at, row.queued_at), "queued for the first time".to_owned());
     add(row.queued_at, "queued".to_owned());
     let calls = row.attempts + row.throttles;
     let which = if calls > 1 { format!("call {calls} started") } else { "call started".to_owned() };
+    add(first(row.first_started_at, row.started_at), "call 1 started".to_owned());
     add(row.started_at, format!("{which}{at_worker}"));
     add((row.status == Status::Running).then_some(row.updated_at), format!("taken{at_worker}"));
     if let Some(outcome) = &row.outcome {

@@ -27,6 +27,9 @@ fn write_page(page: &mut String, story: &Story, local: bool, paint: Paint) -> st
     };
     field(page, "Model", &model)?;
     field(page, "Tenant", &format!("{}, priority {}", story.tenant, story.priority))?;
+    if let Some(batch) = &story.batch_id {
+        field(page, "Batch", batch)?;
+    }
     if let Some(deadline) = story.deadline {
         let (left, late) = (deadline.since(story.at), story.at.since(deadline));
         let when = if deadline > story.at { format!("in {}", span(left)) } else { format!("{} ago", span(late)) };
@@ -35,6 +38,9 @@ fn write_page(page: &mut String, story: &Story, local: bool, paint: Paint) -> st
     if !story.metadata.is_empty() {
         let pairs: Vec<String> = story.metadata.iter().map(|(key, value)| format!("{key}={value}")).collect();
         field(page, "Metadata", &pairs.join(" "))?;
+    }
+    if let Some(trace) = &story.trace_id {
+        field(page, "Trace", trace)?;
     }
     if story.throttles > 0 || story.attempts > 1 {
         let throttled = if story.throttles > 0 { format!(", {} throttled", story.throttles) } else { String::new() };
@@ -105,8 +111,12 @@ fn outcome(page: &mut String, end: &End, local: bool, paint: Paint) -> std::fmt:
     if end.result.is_some() {
         let cost = end
             .cost_usd
-            .map_or_else(|| "unknown: no price is known of the model".to_owned(), |usd| format!("${usd:.6}"));
-        field(page, "Cost", &cost)?;
+            .map_or_else(|| "unknown: a price it takes is not known".to_owned(), |usd| format!("${usd:.6}"));
+        let as_of = end.price_as_of.as_ref().map(|day| format!(", by prices of {day}")).unwrap_or_default();
+        field(page, "Cost", &format!("{cost}{as_of}"))?;
+        if let Some(tier) = &end.service_tier {
+            field(page, "Tier", tier)?;
+        }
     }
     if let Some(result) = &end.result {
         let place = if local {

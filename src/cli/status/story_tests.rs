@@ -152,6 +152,7 @@ fn a_running_request_names_its_worker_and_whether_it_lives() {
 #[test]
 fn an_end_shows_its_cost_its_error_and_where_the_result_lies() {
     let mut story = Story::of(&row(Status::Succeeded), NOW);
+    story.trace_id = Some("4bf92f3577b34da6a3ce929d0e0e4736".to_owned());
     story.timeline =
         vec![Event { at: at(90), what: "received".to_owned() }, Event { at: at(86), what: "succeeded".to_owned() }];
     story.outcome = Some(End {
@@ -159,6 +160,8 @@ fn an_end_shows_its_cost_its_error_and_where_the_result_lies() {
         usage: Some(Usage { input_tokens: 1204, output_tokens: 350, cache_read_input_tokens: 9, ..Usage::default() }),
         latency_ms: Some(3_950),
         cost_usd: Some(0.000_35),
+        price_as_of: Some("2026-11-21".to_owned()),
+        service_tier: None,
         error: Some(Failure {
             kind: "ValidationException".to_owned(),
             message: "no\u{1b}[2J".to_owned(),
@@ -180,6 +183,7 @@ order-7  SUCCEEDED
   Model      amazon.nova-lite-v1:0
   Tenant     default, priority normal
   Metadata   team=search
+  Trace      4bf92f3577b34da6a3ce929d0e0e4736
 
 2026-11-21 UTC
   09:07:13.456               received
@@ -192,7 +196,7 @@ Outcome
   Again      would fail again as it is
   Last call  4.0 s
   Tokens     1,204 in, 350 out, 9 read from the cache
-  Cost       $0.000350
+  Cost       $0.000350, by prices of 2026-11-21
   Result     /data/results/a.json
              1,234 bytes
   Begins     {\"output\": 1}
@@ -207,7 +211,10 @@ fn a_timeline_is_in_order_whatever_the_detours() {
     row.worker = Some("worker-1".to_owned());
     (row.attempts, row.throttles) = (1, 2);
     (row.started_at, row.queued_at) = (Some(at(50)), Some(at(20)));
+    (row.first_started_at, row.first_queued_at) = (Some(at(70)), Some(at(80)));
     row.notes.push(Note { at: at(40), what: "ServiceUnavailableException: busy".to_owned() });
     let told: Vec<String> = Story::of(&row, NOW).timeline.into_iter().map(|event| event.what).collect();
-    assert_eq!(told, ["received", "call 3 started at worker-1", "ServiceUnavailableException: busy", "queued"]);
+    let first = ["received", "queued for the first time", "call 1 started"];
+    assert_eq!(told[..3], first);
+    assert_eq!(told[3..], ["call 3 started at worker-1", "ServiceUnavailableException: busy", "queued"]);
 }

@@ -1,53 +1,16 @@
-# Looks for new models on a schedule: a task that runs and ends.
+# Looks for new models on a schedule.
 
-locals {
-  name = "${var.deployment.name}-discovery"
-}
+module "scheduled" {
+  source = "../scheduled"
 
-module "task" {
-  source = "../task"
-
-  deployment         = var.deployment
-  name               = "discovery"
-  command            = ["discover"]
-  image              = var.task.image
-  cpu_architecture   = var.task.cpu_architecture
-  cpu                = var.task.cpu
-  memory             = var.task.memory
-  environment        = var.task.environment
-  execution_role_arn = var.task.execution_role_arn
-  policy             = data.aws_iam_policy_document.discovery.json
-  key_arn            = var.task.key_arn
-  log_retention_days = var.task.log_retention_days
-}
-
-resource "aws_scheduler_schedule" "this" {
-  #checkov:skip=CKV_AWS_297:The schedule holds no input and no secret; AWS's own key encrypts it
-
-  name                = local.name
-  description         = "Looks for new models"
-  schedule_expression = var.schedule
-
-  flexible_time_window {
-    mode = "OFF"
-  }
-
-  target {
-    arn      = var.cluster.arn
-    role_arn = aws_iam_role.scheduler.arn
-
-    ecs_parameters {
-      task_definition_arn = module.task.definition_arn
-      launch_type         = "FARGATE"
-      task_count          = 1
-
-      network_configuration {
-        subnets          = var.network.subnet_ids
-        security_groups  = [var.security_group_id]
-        assign_public_ip = var.network.assign_public_ip
-      }
-    }
-  }
-
-  depends_on = [aws_iam_role_policy.scheduler]
+  deployment        = var.deployment
+  name              = "discovery"
+  description       = "Looks for new models"
+  command           = ["discover"]
+  policy            = data.aws_iam_policy_document.discovery.json
+  task              = var.task
+  network           = var.network
+  cluster           = var.cluster
+  security_group_id = var.security_group_id
+  schedule          = var.schedule
 }

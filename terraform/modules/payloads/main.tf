@@ -51,15 +51,29 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
   # Rules on versions need versions.
   bucket = aws_s3_bucket_versioning.this.bucket
 
+  # Bodies go with the rows that name them, results of queries in a week; what else is here, exports above all, stays.
+  dynamic "rule" {
+    for_each = { requests = var.retention_days, results = var.retention_days, rejected = var.retention_days, uploads = var.retention_days, athena = 7 }
+
+    content {
+      id     = "retention-${rule.key}"
+      status = "Enabled"
+
+      filter {
+        prefix = "${rule.key}/"
+      }
+
+      expiration {
+        days = rule.value
+      }
+    }
+  }
+
   rule {
-    id     = "retention"
+    id     = "versions"
     status = "Enabled"
 
     filter {}
-
-    expiration {
-      days = var.retention_days
-    }
 
     noncurrent_version_expiration {
       noncurrent_days = 1

@@ -9,7 +9,7 @@ variable "deployment" {
 }
 
 variable "name" {
-  description = "Name of the task: worker, gateway or discovery."
+  description = "Name of the task: worker, gateway, discovery or export."
   type        = string
 }
 

@@ -131,7 +131,8 @@ def lifecycle(blocks):
             shaped |= {"ExpirationInDays": block["days"], "ExpiredObjectDeleteMarker": block["expired_object_delete_marker"]}
         for block in rule["noncurrent_version_expiration"]:
             shaped["NoncurrentVersionExpiration"] = shape()(block)
-        shaped |= {"Transitions": rule["transition"], "Prefix": rule["prefix"]}
+        prefixes = [block["prefix"] for block in rule["filter"]] + [rule["prefix"]]
+        shaped |= {"Transitions": rule["transition"], "Prefix": next(filter(None, prefixes), None)}
         made[rule["id"]] = shaped
     return made
 
@@ -141,6 +142,24 @@ def encryption(blocks):
     [default] = rule["apply_server_side_encryption_by_default"]
     made = {"KMSMasterKeyID": default["kms_master_key_id"], "SSEAlgorithm": default["sse_algorithm"]}
     return {"BucketKeyEnabled": rule["bucket_key_enabled"], "ServerSideEncryptionByDefault": made}
+
+
+def storage(blocks):
+    made = shape(("ser_de_info",), {"ser_de_info": "SerdeInfo"})(blocks[0])
+    # Names of the serializer's parameters are as they are.
+    made["SerdeInfo"]["Parameters"] = blocks[0]["ser_de_info"][0]["parameters"]
+    return made
+
+
+def workgroup(blocks):
+    names = {
+        "enforce_workgroup_configuration": "EnforceWorkGroupConfiguration",
+        "publish_cloudwatch_metrics_enabled": "PublishCloudWatchMetricsEnabled",
+        "kms_key_arn": "KmsKey",
+    }
+    made = shape(("result_configuration", "encryption_configuration"), names)(blocks[0])
+    made.pop("EngineVersion", None)
+    return made
 
 
 def indexes(blocks):
@@ -639,6 +658,50 @@ TYPES = {
     ),
     "aws_iam_role_policy": Type(
         "AWS::IAM::Role", lambda v: v["role"], {"policy": ("Policies", policy), "name": "its name"}, {"role": "the role"}, tagged=False
+    ),
+    "aws_iam_policy": Type(
+        "AWS::IAM::ManagedPolicy",
+        lambda v: v["name"],
+        {
+            "name": "ManagedPolicyName",
+            "description": "Description",
+            "path": "Path",
+            "policy": ("PolicyDocument", policy),
+        },
+        {"attachment_count": AWS, "policy_id": AWS, "name_prefix": AWS},
+    ),
+    "aws_glue_catalog_database": Type(
+        "AWS::Glue::Database",
+        lambda v: v["name"],
+        {"name": "DatabaseInput.Name", "description": "DatabaseInput.Description", "catalog_id": "CatalogId"},
+        {"create_table_default_permission": AWS, "location_uri": AWS, "parameters": AWS},
+    ),
+    "aws_glue_catalog_table": Type(
+        "AWS::Glue::Table",
+        lambda v: v["name"],
+        {
+            "name": "TableInput.Name",
+            "description": "TableInput.Description",
+            "table_type": "TableInput.TableType",
+            "parameters": "TableInput.Parameters",
+            "database_name": "DatabaseName",
+            "catalog_id": "CatalogId",
+            "partition_keys": ("TableInput.PartitionKeys", shape()),
+            "storage_descriptor": ("TableInput.StorageDescriptor", storage),
+        },
+        {"partition_index": AWS},
+        tagged=False,
+    ),
+    "aws_athena_workgroup": Type(
+        "AWS::Athena::WorkGroup",
+        lambda v: v["name"],
+        {
+            "name": "Name",
+            "description": "Description",
+            "force_destroy": "RecursiveDeleteOption",
+            "configuration": ("WorkGroupConfiguration", workgroup),
+        },
+        defaults={"state": "ENABLED"},
     ),
     "aws_scheduler_schedule": Type(
         "AWS::Scheduler::Schedule",

@@ -15,7 +15,7 @@ from .tools import CDK, TERRAFORM, cdk_command, cdk_python, run
 
 PRIVATE = shutil.ignore_patterns("node_modules", "cdk.out*", "cdk.context.json", "__pycache__", ".venv", ".pytest_cache")
 
-DASHBOARD = Path("terraform/modules/monitoring/dashboard.json")
+SHARED = [Path("terraform/modules/monitoring/dashboard.json"), Path("terraform/modules/analytics/columns.json")]
 
 STAGING = "staging-of-templates"
 
@@ -41,9 +41,10 @@ class Cdk:
     def __init__(self, directory, emulator, settings_text=""):
         self.directory = directory / "checkout" / "cdk"
         shutil.copytree(CDK, self.directory, ignore=PRIVATE)
-        # The one file of Terraform's that it reads.
-        (self.directory.parent / DASHBOARD).parent.mkdir(parents=True)
-        shutil.copy(TERRAFORM / DASHBOARD.relative_to("terraform"), self.directory.parent / DASHBOARD)
+        # The files of Terraform's that it reads.
+        for file in SHARED:
+            (self.directory.parent / file).parent.mkdir(parents=True)
+            shutil.copy(TERRAFORM / file.relative_to("terraform"), self.directory.parent / file)
         self.settings_path = directory / "settings.toml"
         self.settings_path.write_text(settings_text)
         self.settings_file = str(self.settings_path) if settings_text else ""

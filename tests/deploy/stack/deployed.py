@@ -13,7 +13,8 @@ from .variables import ACCOUNT, NAME, REGION
 
 # Services seen through boto3; the signing name is boto3's business.
 SERVICES = (
-    "sqs dynamodb s3 sns cloudwatch kms iam ec2 ecs elbv2 logs scheduler secretsmanager cloudformation"
+    "sqs dynamodb s3 sns cloudwatch kms iam ec2 ecs elbv2 logs scheduler secretsmanager cloudformation "
+    "glue athena"
 ).split()
 
 # Output → the worker's setting of the same thing.

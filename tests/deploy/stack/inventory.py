@@ -25,6 +25,11 @@ def inventory(cloud):
     add("dashboard", [entry["DashboardName"] for entry in cloud.cloudwatch.list_dashboards()["DashboardEntries"]])
     add("secret", [secret["Name"] for secret in cloud.pages("secretsmanager", "list_secrets", "SecretList")])
     add("schedule", [schedule["Name"] for schedule in cloud.pages("scheduler", "list_schedules", "Schedules")])
+    databases = [database["Name"] for database in cloud.pages("glue", "get_databases", "DatabaseList")]
+    add("database", databases)
+    for name in databases:
+        add("table of Glue", [(name, table["Name"]) for table in cloud.pages("glue", "get_tables", "TableList", DatabaseName=name)])
+    add("workgroup", [group["Name"] for group in cloud.athena.list_work_groups()["WorkGroups"]])
     stacks = cloud.cloudformation.describe_stacks()["Stacks"]
     add("stack", [stack["StackName"] for stack in stacks if stack["StackStatus"] != "DELETE_COMPLETE"])
     add_containers(cloud, add)

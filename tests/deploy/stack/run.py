@@ -14,6 +14,7 @@ from .variables import NAME, SOURCE_BUCKET
 
 # Signs for the worker; whoever uses it is held to the worker's role.
 WORKER_KEY = "AKIDOFTHEWORKER00000"
+EXPORT_KEY = "AKIDOFTHEEXPORTS0000"
 # What a process gets besides the task definition's environment, and why.
 ADDED = {
     "AWS_ENDPOINT_URL": "the emulator by way of the proxy, instead of AWS",
@@ -80,6 +81,7 @@ class Run:
         self.work()
         self.look_around()
         self.stop()
+        self.export()
         return self
 
     def subscribe(self):
@@ -158,6 +160,24 @@ class Run:
         self.told = self.place.take(self.on_call)
         self.dead = self.place.sqs.receive_message(QueueUrl=self.place.outputs["dlq_url"], WaitTimeSeconds=2)
         self.metrics = self.place.cloudwatch.list_metrics(Namespace=self.env["SMOOTHER_METRICS_NAMESPACE"])["Metrics"]
+
+    def export(self):
+        """What the schedule starts, as its own role; then with the current hour too, which holds all that happened here; again."""
+        self.export_role = self.wire.roles[EXPORT_KEY] = self.deployed.role("export")
+        env = {
+            **self.deployed.environment("export"),
+            "AWS_ENDPOINT_URL": self.wire.url,
+            "AWS_ACCESS_KEY_ID": EXPORT_KEY,
+            "AWS_SECRET_ACCESS_KEY": "test",
+        }
+        command = self.deployed.container("export")["command"]
+        now = [word for word in command if word != "--whole-hours"]
+        assert len(now) == len(command) - 1
+        self.exports = []
+        for arguments in (command, now, now):
+            process = self.processes.start(f"{self.deployed.kind}-export", [self.binary, *arguments], env)
+            assert process.ended(60) == 0, process.log()[-4000:]
+            self.exports.append(json.loads(process.out()))
 
     def open_ends(self):
         return {name for name, row in self.rows.items() if row["status"] not in FINAL}

@@ -5,6 +5,7 @@ REGION = "us-east-1"
 NAME = "proof"
 SOURCE_BUCKET = f"{NAME}-source"
 OWN_PROFILE = f"arn:aws:bedrock:{REGION}:{ACCOUNT}:application-inference-profile/abcdefghijkl"
+WEBHOOK_SECRET = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:on-call/webhook-AbCdEf"
 
 # The worker's other settings, so that a run takes seconds. The deployments pass the file's text on.
 SETTINGS = """\
@@ -29,6 +30,8 @@ EVERYTHING = {
     "max_concurrent_executions": 8,
     "alarm_threshold": 7,
     "alarm_evaluation_periods": 2,
+    "alert_cooldown": 120,
+    "alert_webhook_secret_arn": WEBHOOK_SECRET,
     "dashboard_name": "proof-errors",
     "metrics_namespace": "Smoother/proof",
     "queue_depth_threshold": 90,
@@ -49,7 +52,10 @@ EVERYTHING = {
     ],
     "allowed_source_buckets": [SOURCE_BUCKET],
     "usage_feed": True,
+    "otlp_endpoint": "http://127.0.0.1:4318",
+    "trace_sample_ratio": 0.25,
     "retention_days": 20,
+    "report_retention_days": 300,
     "log_retention_days": 180,
     "vpc_cidr": "10.84.0.0/16",
     "gateway_enabled": True,
@@ -58,10 +64,19 @@ EVERYTHING = {
     "certificate_arn": "arn:aws:acm:us-east-1:000000000000:certificate/12345678-1234-1234-1234-123456789012",
     "discovery_schedule": "rate(1 day)",
     "discovery_role_arns": ["arn:aws:iam::111122223333:role/discovery"],
+    "export_schedule": "rate(2 hours)",
+    "analytics_enabled": True,
     "deletion_protection": True,
     "tags": {"Team": "ml-platform"},
 }
 # What has to be said, and nothing else.
 DEFAULTS = {name: EVERYTHING[name] for name in ("notification_email", "image")}
 # Every switch off: what a deployment is changed to before it is torn down. The network stays where it is.
-LITTLE = {**DEFAULTS, "name": NAME, "vpc_cidr": EVERYTHING["vpc_cidr"], "deletion_protection": False}
+LITTLE = {
+    **DEFAULTS,
+    "name": NAME,
+    "vpc_cidr": EVERYTHING["vpc_cidr"],
+    "export_schedule": "",
+    "analytics_enabled": False,
+    "deletion_protection": False,
+}

@@ -1,7 +1,7 @@
 # The role by which EventBridge Scheduler starts the task, this one in this cluster only.
 
 resource "aws_iam_role" "scheduler" {
-  name               = "${var.deployment.name}-scheduler"
+  name               = "${local.name}-scheduler"
   description        = "EventBridge Scheduler starts ${local.name} with it"
   assume_role_policy = data.aws_iam_policy_document.trust.json
 }

@@ -1,29 +1,54 @@
-"""A task that looks for new models on a schedule: it runs and ends."""
+"""Tasks that run on a schedule and end: model discovery, and exports of the reporting table."""
+
+from dataclasses import dataclass
 
 from aws_cdk import Aws, aws_ec2 as ec2, aws_iam as iam, aws_scheduler as scheduler
 from constructs import Construct
 
+from .payloads import EXPORTS
 from .policies import Grants, allow, role
 from .tasks import TASKS_SERVICE, Fargate, Task
 
 
-class Discovery(Construct):
+@dataclass(frozen=True)
+class Job:
+    part: str
+    description: str
+    command: list[str]
+    statements: list[iam.PolicyStatement]
+    schedule: str
+
+
+def discovery(grants: Grants) -> Job:
+    schedule = grants.settings.discovery_schedule
+    return Job("discovery", "Looks for new models", ["discover"], grants.discovery(), schedule)
+
+
+def export(grants: Grants) -> Job:
+    """Of hours that are over only, so that hardly any file is written twice, and no query runs into one that is replaced."""
+    to = f"s3://{grants.bucket.bucket_name}/{EXPORTS}"
+    command = ["export", "--format", "parquet", "--to", to, "--whole-hours", "--json"]
+    schedule = grants.settings.export_schedule
+    return Job("export", "Exports the reporting table", command, grants.export(), schedule)
+
+
+class Scheduled(Construct):
     def __init__(
         self,
         scope: Construct,
         id: str,
         fargate: Fargate,
-        grants: Grants,
+        job: Job,
         environment: dict[str, str],
         security_group: ec2.CfnSecurityGroup,
     ) -> None:
         super().__init__(scope, id)
         settings = fargate.settings
-        self.task = Task(self, "Task", fargate, "discovery", ["discover"], grants.discovery(), environment)
+        self.task = Task(self, "Task", fargate, job.part, job.command, job.statements, environment)
         start = role(
             self,
             "SchedulerRole",
-            f"{settings.name}-scheduler",
+            f"{self.task.family}-scheduler",
             f"EventBridge Scheduler starts {self.task.family} with it",
             "scheduler.amazonaws.com",
             self._starting(fargate),
@@ -33,8 +58,8 @@ class Discovery(Construct):
             self,
             "Schedule",
             name=self.task.family,
-            description="Looks for new models",
-            schedule_expression=settings.discovery_schedule,
+            description=job.description,
+            schedule_expression=job.schedule,
             flexible_time_window=schedule.FlexibleTimeWindowProperty(mode="OFF"),
             target=schedule.TargetProperty(
                 arn=fargate.cluster.attr_arn,
