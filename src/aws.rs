@@ -20,7 +20,7 @@ pub mod service_quotas;
 pub mod sns;
 pub mod sqs;
 #[cfg(test)]
-mod test_server;
+pub(crate) mod test_server;
 pub mod usage_feed;
 
 use std::sync::Arc;
@@ -122,8 +122,8 @@ pub fn connect_with(config: &SdkConfig, settings: &Settings, clock: Clock) -> Po
             &settings.requests_table,
         )),
         alerts: match &settings.alarm_topic_arn {
-            Some(arn) => Arc::new(sns::SnsAlerts::new(clients.sns.clone(), arn)),
-            None => Arc::new(sns::LoggedAlerts),
+            Some(arn) => vec![Arc::new(sns::SnsAlerts::new(clients.sns.clone(), arn))],
+            None => vec![Arc::new(sns::LoggedAlerts)],
         },
         metrics: Arc::new(cloudwatch::CloudWatchMetrics::new(clients.cloudwatch, &settings.metrics_namespace)),
     })

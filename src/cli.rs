@@ -1,5 +1,6 @@
 //! The command line: one subcommand a file. The only place that prints, and the one that chooses adapters.
 
+mod alerts;
 mod check_config;
 mod control;
 mod demo;
@@ -29,8 +30,10 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
+use crate::clock::Clock;
 use crate::config::Faults;
 use crate::ports::PortError;
+use crate::telemetry::logs::{Keep, Lines, Style};
 
 /// Keeps Amazon Bedrock busy and never overrun: a ranked, paced, exactly accounted worker.
 #[derive(Debug, Parser)]
@@ -67,6 +70,8 @@ enum Command {
     Audit(control::audit::Args),
     /// Shows what took workers down again and again, puts it back into line, or throws it away
     Dlq(dlq::Args),
+    /// Shows what on-call was told of and is not over, or tests how alerts arrive
+    Alerts(alerts::Args),
     /// Writes the reporting table to files by day, for analysts: Parquet, JSON lines or CSV
     Export(export::Args),
     /// Prints the effective settings and where each came from, or everything that is wrong
@@ -125,7 +130,7 @@ pub fn main() -> ExitCode {
 async fn dispatch(command: Command) -> Done {
     match command {
         Command::Demo(args) => demo::demo(args).await,
-        Command::Run(args) => run::run(args).await,
+        Command::Run(args) => Box::pin(run::run(args)).await,
         Command::Submit(args) => Box::pin(submit::submit(args)).await,
         Command::Status(args) => status::status(args).await,
         Command::Results(args) => results::results(args).await,
@@ -136,6 +141,7 @@ async fn dispatch(command: Command) -> Done {
         Command::Resume(args) => control::resume(args).await,
         Command::Audit(args) => control::audit::audit(args).await,
         Command::Dlq(args) => dlq::dlq(args).await,
+        Command::Alerts(args) => alerts::alerts(args).await,
         Command::Export(args) => Box::pin(export::export(args)).await,
         Command::CheckConfig(args) => check_config::check_config(&args),
         Command::Quotas(args) => quotas::quotas(args).await,
@@ -156,14 +162,16 @@ fn fail(error: &Error) -> ExitCode {
 /// the SDK's finer logs carry whole requests, and with them prompts.
 fn log_to_stderr(level: LevelFilter) {
     let asked = EnvFilter::builder().with_default_directive(level.into()).with_env_var("SMOOTHER_LOG").from_env_lossy();
+    // Whatever is asked for: what our spans know belongs to every line.
+    let spans = filter_fn(|meta| meta.is_span() && meta.target().starts_with("smoother"));
     let safe = filter_fn(|event| *event.level() <= Level::INFO || event.target().starts_with("smoother"));
-    let logs = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    let logs = if std::io::stderr().is_terminal() {
-        logs.with_target(false).boxed()
-    } else {
-        logs.json().flatten_event(true).boxed()
-    };
-    tracing_subscriber::registry().with(logs.with_filter(asked.and(safe))).init();
+    let terminal = std::io::stderr().is_terminal();
+    let lines = Lines { style: if terminal { Style::Text } else { Style::Json }, clock: Clock::system() };
+    let logs = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(terminal).event_format(lines);
+    tracing_subscriber::registry()
+        .with(Keep.with_filter(spans.clone()))
+        .with(logs.with_filter(spans.or(asked.and(safe))))
+        .init();
 }
 
 /// A line for people, on stderr.

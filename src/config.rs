@@ -26,6 +26,7 @@ pub use self::render::document;
 pub use self::settings::{Config, ModelSettings, TenantSettings, UseCase};
 use self::settings::{SETTINGS, Setting, env_name};
 pub(crate) use self::units::duration as parse_duration;
+pub use self::value::Secret;
 use self::value::{Raw, Value};
 use crate::models::quota_id;
 use crate::request::Tenant;
@@ -141,6 +142,11 @@ fn with_defaults<Owner>(mut owner: Owner, settings: &[Setting<Owner>]) -> Owner 
 
 fn default_of<Owner>(setting: &Setting<Owner>) -> Option<Value> {
     setting.kind.read(&Raw::Loose(setting.default?.to_owned()))
+}
+
+/// Whether a setting's value is not to be shown.
+pub(crate) fn is_secret(setting: &str) -> bool {
+    SETTINGS.iter().any(|known| known.name == setting && known.secret)
 }
 
 /// A setting that is no table, for deployments: as JSON these names are stable.

@@ -111,7 +111,7 @@ pub async fn open(dir: &Path, settings: Settings, clock: Clock) -> PortResult<Lo
         payloads: Arc::new(payloads::LocalPayloads::new(dir.clone(), clock.clone())),
         reports: Arc::new(reports::LocalReports::new(database.clone(), settings.report_retention_days)),
         registers: Arc::new(registers::LocalRegisters { database: database.clone() }),
-        alerts: Arc::new(alerts::LocalAlerts { path: Arc::new(dir.join("alerts.jsonl")) }),
+        alerts: vec![Arc::new(alerts::LocalAlerts { path: Arc::new(dir.join("alerts.jsonl")) })],
         metrics: Arc::new(metrics::LocalMetrics { database, clock }),
     };
     Ok(Local { ports, dir })

@@ -9,12 +9,12 @@
 //! ```
 //! - [`lifecycle`] is the state machine: the only place that builds ledger transitions.
 //! - [`quotas`] keeps the quotas in force up to date.
-//! - [`fleet`] knows the other replicas; [`alerter`], [`tally`] and [`reporter`] tell people what happens.
+//! - [`fleet`] knows the other replicas; [`alerts`], [`tally`], [`reporter`] and [`tracer`] tell people what happens.
 //! - [`usage`] counts what the fleet uses of its quotas, [`background`] learns what others on the account use.
 //! - [`spend`] counts what finished requests cost, and says whether the budgets have room for the next.
 //! - [`intake`] receives from queues, [`batcher`] turns single sends and deletes into the batches that services charge for.
 
-pub mod alerter;
+pub mod alerts;
 pub mod background;
 pub mod batcher;
 pub mod call;
@@ -31,5 +31,6 @@ pub mod record;
 pub mod reporter;
 pub mod spend;
 pub mod tally;
+pub mod tracer;
 pub mod usage;
 pub mod verdict;

@@ -14,19 +14,21 @@ pub mod queue;
 pub mod quotas;
 pub mod registers;
 pub mod reports;
+pub mod spans;
 pub mod usage;
 
 use std::sync::Arc;
 
 pub use alerts::{Alert, Alerts, Severity};
 pub use ledger::{Applied, Inserted, Ledger, Page, Transition, Work, WorkItem, WorkList};
-pub use metrics::{Datum, Metrics, Unit};
+pub use metrics::{Datum, Metrics, Undelivered, Unit};
 pub use model::{Answer, Call, CallError, Model};
 pub use payloads::{Payloads, PutKind};
 pub use queue::{Delivery, Depth, Outgoing, Queue};
 pub use quotas::{QuotaRow, Quotas};
 pub use registers::{Register, Registers};
 pub use reports::{ReportRow, Reports};
+pub use spans::{Span, SpanKind, SpanValue, Spans};
 pub use usage::{Minute, MinuteTokens, UsageFeed};
 
 /// A port that could not do its work. Carries no payload and no secret.
@@ -75,8 +77,8 @@ pub struct Ports {
     pub reports: Arc<dyn Reports>,
     /// Leases, heartbeats, shared settings of the fleet.
     pub registers: Arc<dyn Registers>,
-    /// On-call.
-    pub alerts: Arc<dyn Alerts>,
+    /// On-call: the channels, each of which gets every alert.
+    pub alerts: Vec<Arc<dyn Alerts>>,
     /// Dashboards.
     pub metrics: Arc<dyn Metrics>,
 }

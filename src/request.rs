@@ -6,6 +6,7 @@
 pub mod message;
 pub mod pointer;
 mod row;
+mod trace;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,6 +14,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use self::row::{Failure, Note, Outcome, QuotaUse, Row, StoredResult, Usage, Verdict};
+pub use self::trace::{TRACEPARENT, TraceContext};
 use crate::clock::Timestamp;
 
 macro_rules! text_type {
@@ -303,7 +305,7 @@ pub struct Request {
     /// The batch that its producer put it in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch_id: Option<String>,
-    /// The W3C `traceparent` under which it is traced.
+    /// The W3C `traceparent` under which it is traced: its span is that of ingest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
     /// The quota it draws on.
@@ -331,6 +333,12 @@ pub struct Request {
 }
 
 impl Request {
+    /// [`Request::trace`], read.
+    #[must_use]
+    pub fn trace_context(&self) -> Option<TraceContext> {
+        self.trace.as_deref().and_then(TraceContext::parse)
+    }
+
     /// The line it waits in.
     #[must_use]
     pub fn flow(&self) -> Flow {

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::health::Health;
 use crate::models::Catalog;
-use crate::pipeline::alerter::{self, Alerter};
+use crate::pipeline::alerts::{self, Alerter};
 use crate::pipeline::background::{self, Watch};
 use crate::pipeline::call::{self, Caller};
 use crate::pipeline::fleet::{Fleet, Member, Role};
@@ -21,11 +21,12 @@ use crate::pipeline::pace::Gate;
 use crate::pipeline::plan::{self, Planner};
 use crate::pipeline::quotas::QuotaKeeper;
 use crate::pipeline::record::{self, Recorder};
-use crate::pipeline::reporter::Reporter;
+use crate::pipeline::reporter::{self, Observer, Reporter};
 use crate::pipeline::spend::{self, Spend};
 use crate::pipeline::tally::Tally;
+use crate::pipeline::tracer::Tracer;
 use crate::pipeline::usage::Used;
-use crate::ports::{Model, Ports, Quotas, UsageFeed};
+use crate::ports::{Model, Ports, Quotas, Spans, UsageFeed};
 use crate::request::Status;
 use crate::shutdown::Stop;
 
@@ -42,6 +43,8 @@ const IDLE_LOOKS: u32 = 15;
 
 /// How long a worker that ends tries to save what it spent.
 const SPEND_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a worker that ends tries to hand over its last spans.
+const TRACES_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the work waits for the first look at Service Quotas.
 const QUOTA_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -59,7 +62,9 @@ pub struct Settings {
     /// The longest result that travels in the message, bytes.
     pub inline_limit: usize,
     /// When on-call is told.
-    pub alerts: alerter::Settings,
+    pub alerts: alerts::Settings,
+    /// Where it is, as its alerts say.
+    pub frame: alerts::Frame,
     /// What may be spent.
     pub budgets: spend::Limits,
     /// End when nothing is left to do.
@@ -81,9 +86,13 @@ pub struct Worker {
     clock: Clock,
     settings: Settings,
     usage_feed: Option<Arc<dyn UsageFeed>>,
+    /// Where spans go, and what part of the traces that begin here.
+    traces: Option<(Arc<dyn Spans>, f64)>,
     gate: Gate,
     tally: Arc<Tally>,
     health: Arc<Health>,
+    fleet: Arc<Fleet>,
+    gauges: Arc<plan::Gauges>,
 }
 
 impl Worker {
@@ -91,8 +100,11 @@ impl Worker {
     #[must_use]
     pub fn new(ports: Ports, model: Arc<dyn Model>, catalog: Arc<Catalog>, clock: Clock, settings: Settings) -> Self {
         let gate = Gate::in_fleet();
-        let (quotas, usage_feed, tally, health) = (None, None, Arc::default(), Arc::default());
-        Self { ports, model, catalog, quotas, clock, settings, usage_feed, gate, tally, health }
+        let plans = settings.roles.contains(&Role::Plan);
+        let fleet = Arc::new(Fleet::new(Arc::clone(&ports.registers), settings.worker.clone(), plans));
+        let (quotas, usage_feed, traces) = (None, None, None);
+        let (tally, health, gauges) = (Arc::default(), Arc::default(), Arc::default());
+        Self { ports, model, catalog, quotas, clock, settings, usage_feed, traces, gate, tally, health, fleet, gauges }
     }
 
     /// With somewhere to look up the quotas that are not configured.
@@ -107,6 +119,12 @@ impl Worker {
         Self { usage_feed, ..self }
     }
 
+    /// With somewhere to send traces; of those that begin here `ratio` (0 to 1) are recorded.
+    #[must_use]
+    pub fn with_traces(self, spans: Option<Arc<dyn Spans>>, ratio: f64) -> Self {
+        Self { traces: spans.map(|spans| (spans, ratio)), ..self }
+    }
+
     /// What happens in it; may be read while it runs.
     #[must_use]
     pub fn tally(&self) -> Arc<Tally> {
@@ -119,6 +137,18 @@ impl Worker {
         Arc::clone(&self.health)
     }
 
+    /// Its metrics; may be read while it runs.
+    #[must_use]
+    pub fn observer(&self) -> Observer {
+        Observer {
+            tally: Arc::clone(&self.tally),
+            gate: self.gate.clone(),
+            fleet: Arc::clone(&self.fleet),
+            gauges: Arc::clone(&self.gauges),
+            clock: self.clock.clone(),
+        }
+    }
+
     /// Its lanes; may be read while it runs.
     #[must_use]
     pub fn gate(&self) -> Gate {
@@ -129,18 +159,34 @@ impl Worker {
     /// 1. stop intake: pollers, planner and caller take nothing new and hand back what has not begun;
     /// 2. drain: wait for calls in flight, at most the grace period, then leave them to others;
     /// 3. leave the fleet: give up the shares, the lease and the membership;
-    /// 4. flush: reports, results, deletions, alerts, what was spent, metrics.
+    /// 4. flush: reports, results, deletions, alerts, what was spent, traces, metrics.
     pub async fn run(self, stop: Stop) {
         self.health.ends_with(stop.intake.clone());
         let mut writers = JoinSet::new();
-        let (alerter, serve_alerts) =
-            Alerter::new(Arc::clone(&self.ports.alerts), self.clock.clone(), self.settings.alerts);
+        let (alerter, serve_alerts) = Alerter::new(alerts::Context {
+            channels: self.ports.alerts.clone(),
+            registers: Arc::clone(&self.ports.registers),
+            tally: Arc::clone(&self.tally),
+            clock: self.clock.clone(),
+            frame: self.settings.frame.clone(),
+            settings: self.settings.alerts,
+        });
         let spend = Spend::new(
             Arc::clone(&self.ports.registers),
             &self.settings.worker,
             self.clock.clone(),
             self.settings.budgets.tenants().cloned().collect(),
         );
+        let mut tracing_out = JoinSet::new();
+        let tracer = match &self.traces {
+            Some((spans, ratio)) => {
+                let tally = Arc::clone(&self.tally);
+                let (tracer, serve) = Tracer::new(Arc::clone(spans), *ratio, &self.settings.worker, tally);
+                tracing_out.spawn(serve);
+                tracer
+            }
+            None => Tracer::off(),
+        };
         let (recorder, serve_records) = Recorder::new(
             &self.ports,
             record::Context {
@@ -148,6 +194,7 @@ impl Worker {
                 tally: Arc::clone(&self.tally),
                 spend: spend.clone(),
                 alerter,
+                tracer,
                 clock: self.clock.clone(),
                 inline_limit: self.settings.inline_limit,
             },
@@ -155,8 +202,7 @@ impl Worker {
         writers.spawn(serve_alerts);
         writers.spawn(serve_records);
 
-        let plans = self.settings.roles.contains(&Role::Plan);
-        let fleet = Arc::new(Fleet::new(Arc::clone(&self.ports.registers), self.settings.worker.clone(), plans));
+        let fleet = Arc::clone(&self.fleet);
         if self.usage_feed.is_some() {
             fleet.publish_used(Used::default());
         }
@@ -181,15 +227,7 @@ impl Worker {
         crew.background.spawn(pulse.run());
         let (saving, mishaps) = (spend.clone(), recorder.clone());
         crew.background.spawn(async move { saving.run(|error| mishaps.port_failed(error)).await });
-        let gauges = Arc::<plan::Gauges>::default();
-        let reporter = Reporter {
-            metrics: Arc::clone(&self.ports.metrics),
-            tally: Arc::clone(&self.tally),
-            gate: self.gate.clone(),
-            fleet: Arc::clone(&fleet),
-            gauges: Arc::clone(&gauges),
-            clock: self.clock.clone(),
-        };
+        let reporter = Reporter { metrics: Arc::clone(&self.ports.metrics), observer: self.observer() };
         crew.background.spawn(reporter.run());
         if self.settings.until_idle {
             crew.background.spawn(stop_when_idle(self.ports.clone(), stop.intake.clone(), recorder.clone()));
@@ -200,8 +238,8 @@ impl Worker {
         if self.settings.roles.contains(&Role::Ingest) {
             self.start_ingest(&mut crew, &recorder, &wake, &stop);
         }
-        if plans {
-            let context = self.plan_context(&recorder, &fleet, &gauges, &wake);
+        if self.settings.roles.contains(&Role::Plan) {
+            let context = self.plan_context(&recorder, &wake);
             self.start_planner(&mut crew, context, &stop);
         }
         if self.settings.roles.contains(&Role::Call) {
@@ -222,9 +260,10 @@ impl Worker {
         if let Err(error) = spend.flush_within(SPEND_PATIENCE).await {
             tracing::error!(%error, "what was spent last could not be saved; the budgets do not count it");
         }
-        if let Err(error) = self.ports.metrics.put(self.tally.take_data(self.clock.now())).await {
-            tracing::warn!(%error, "the last metrics could not be delivered");
+        if tokio::time::timeout(TRACES_PATIENCE, tracing_out.join_next()).await.is_err() {
+            tracing::warn!("the last spans could not be handed to the trace collector in time");
         }
+        reporter::deliver(&*self.ports.metrics, &self.tally, self.clock.now()).await;
     }
 
     fn member(&self) -> Member {
@@ -234,6 +273,7 @@ impl Worker {
             since: self.clock.now(),
             shown_at: self.clock.now(),
             lanes: Vec::new(),
+            finished: 0,
             used: None,
         }
     }
@@ -268,20 +308,14 @@ impl Worker {
         crew.background.spawn(async move { ingest.keep().await });
     }
 
-    fn plan_context(
-        &self,
-        recorder: &Recorder,
-        fleet: &Arc<Fleet>,
-        gauges: &Arc<plan::Gauges>,
-        wake: &Arc<Notify>,
-    ) -> plan::Context {
+    fn plan_context(&self, recorder: &Recorder, wake: &Arc<Notify>) -> plan::Context {
         plan::Context {
-            fleet: Arc::clone(fleet),
+            fleet: Arc::clone(&self.fleet),
             gate: self.gate.clone(),
             catalog: Arc::clone(&self.catalog),
             recorder: recorder.clone(),
             tally: Arc::clone(&self.tally),
-            gauges: Arc::clone(gauges),
+            gauges: Arc::clone(&self.gauges),
             clock: self.clock.clone(),
             wake: Arc::clone(wake),
         }
@@ -390,7 +424,12 @@ impl Pulse {
                 () = opened => continue,
                 () = tokio::time::sleep(MOVING_GAP), if (1..=MOVING_MOST).contains(&extra) => continue,
             }
-            let own = Member { lanes: self.gate.snapshots(), shown_at: self.clock.now(), ..self.member.clone() };
+            let own = Member {
+                lanes: self.gate.snapshots(),
+                finished: self.recorder.finished(),
+                shown_at: self.clock.now(),
+                ..self.member.clone()
+            };
             self.health.step();
             let beaten = self.fleet.beat(&own).await;
             self.health.beat(beaten.is_ok());

@@ -9,6 +9,7 @@ locals {
       SMOOTHER_MAX_CONCURRENT_EXECUTIONS = tostring(var.max_concurrent_executions)
       SMOOTHER_ALARM_THRESHOLD           = tostring(var.alarm_threshold)
       SMOOTHER_ALARM_EVALUATION_PERIODS  = tostring(var.alarm_evaluation_periods)
+      SMOOTHER_ALERT_COOLDOWN            = "${var.alert_cooldown}s"
       SMOOTHER_DASHBOARD_NAME            = var.dashboard_name
       SMOOTHER_METRICS_NAMESPACE         = var.metrics_namespace
       SMOOTHER_QUEUE_DEPTH_THRESHOLD     = tostring(var.queue_depth_threshold)
@@ -23,10 +24,12 @@ locals {
       SMOOTHER_ALLOWED_MODELS            = join(",", var.allowed_models)
       SMOOTHER_USAGE_FEED                = tostring(var.usage_feed)
       SMOOTHER_RETENTION_DAYS            = tostring(var.retention_days)
+      SMOOTHER_TRACE_SAMPLE_RATIO        = tostring(var.trace_sample_ratio)
       SMOOTHER_REPORT_RETENTION_DAYS     = tostring(var.report_retention_days)
     },
     # ECS does not take empty values for what is not set.
     length(var.allowed_source_buckets) == 0 ? {} : { SMOOTHER_ALLOWED_SOURCE_BUCKETS = join(",", var.allowed_source_buckets) },
+    var.otlp_endpoint == "" ? {} : { SMOOTHER_OTLP_ENDPOINT = var.otlp_endpoint },
     var.settings_file == "" ? {} : { SMOOTHER_SETTINGS = file(var.settings_file) },
   )
 }

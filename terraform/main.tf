@@ -113,7 +113,7 @@ module "cluster" {
   deployment  = local.deployment
   key_arn     = module.encryption.key_arn
   tasks       = concat(["worker"], var.gateway_enabled ? ["gateway"] : [], var.discovery_schedule == "" ? [] : ["discovery"], var.export_schedule == "" ? [] : ["export"])
-  secret_arns = module.secrets[*].admin_key_arn
+  secret_arns = concat(module.secrets[*].admin_key_arn, var.alert_webhook_secret_arn == "" ? [] : [var.alert_webhook_secret_arn])
 }
 
 module "worker" {
@@ -126,11 +126,13 @@ module "worker" {
   cluster                = module.cluster
   queue_arns             = module.queues.arns
   topic_arn              = module.monitoring.topic_arn
+  webhook_secret_arn     = var.alert_webhook_secret_arn
   allowed_source_buckets = var.allowed_source_buckets
   replicas               = { min = var.min_replicas, max = var.max_replicas }
   autoscaling            = var.autoscaling
   backlog_per_replica    = var.backlog_per_replica
   metrics_namespace      = var.metrics_namespace
+  otlp_endpoint          = var.otlp_endpoint
 }
 
 module "gateway" {

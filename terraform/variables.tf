@@ -165,6 +165,30 @@ variable "usage_feed" {
   default     = false
 }
 
+variable "otlp_endpoint" {
+  description = "Base URL of an OpenTelemetry collector that takes the workers' traces by OTLP over HTTP, such as http://collector.example.internal:4318; \"\" for no traces. The workers may reach its port at any address."
+  type        = string
+  nullable    = false
+  default     = ""
+
+  validation {
+    condition     = var.otlp_endpoint == "" || can(regex("^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?$", var.otlp_endpoint))
+    error_message = "otlp_endpoint is \"${var.otlp_endpoint}\": expected a URL such as http://collector.example.internal:4318, or \"\" for no traces."
+  }
+}
+
+variable "trace_sample_ratio" {
+  description = "How many of the traces that begin at the workers are recorded, from none (0) to all (1). A producer that sends a traceparent decides for its own."
+  type        = number
+  nullable    = false
+  default     = 1
+
+  validation {
+    condition     = var.trace_sample_ratio >= 0 && var.trace_sample_ratio <= 1
+    error_message = "trace_sample_ratio is ${var.trace_sample_ratio}: expected a number from 0 to 1."
+  }
+}
+
 variable "settings_file" {
   description = "Path of a TOML file with any other settings of the worker (see smoother.example.toml), relative to where Terraform runs. What the variables here set counts more. Not for secrets: it is readable in the task definition."
   type        = string
@@ -487,6 +511,30 @@ variable "alarm_evaluation_periods" {
   validation {
     condition     = var.alarm_evaluation_periods >= 1 && var.alarm_evaluation_periods <= 100 && floor(var.alarm_evaluation_periods) == var.alarm_evaluation_periods
     error_message = "alarm_evaluation_periods is ${var.alarm_evaluation_periods}: expected a whole number from 1 to 100."
+  }
+}
+
+variable "alert_cooldown" {
+  description = "For how many seconds on-call is not told again by a worker of the same condition; what happens meanwhile is summed up."
+  type        = number
+  nullable    = false
+  default     = 900
+
+  validation {
+    condition     = var.alert_cooldown >= 1 && var.alert_cooldown <= 604800 && floor(var.alert_cooldown) == var.alert_cooldown
+    error_message = "alert_cooldown is ${var.alert_cooldown}: expected a whole number of seconds from 1 to 604800."
+  }
+}
+
+variable "alert_webhook_secret_arn" {
+  description = "ARN of a Secrets Manager secret whose value is the URL that the workers' alerts are also posted to; \"\" for none. The secret is encrypted with AWS's own key or with the deployment's."
+  type        = string
+  nullable    = false
+  default     = ""
+
+  validation {
+    condition     = var.alert_webhook_secret_arn == "" || can(regex("^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[A-Za-z0-9/_+=.@-]+$", var.alert_webhook_secret_arn))
+    error_message = "alert_webhook_secret_arn is \"${var.alert_webhook_secret_arn}\": expected the ARN of a secret, arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME, or \"\" for none."
   }
 }
 

@@ -2,6 +2,7 @@
 
 import ipaddress
 from itertools import islice
+from urllib.parse import urlsplit
 
 from aws_cdk import CfnTag, Fn, aws_ec2 as ec2
 from constructs import Construct, IDependable
@@ -119,6 +120,23 @@ def to_aws() -> ec2.CfnSecurityGroup.EgressProperty:
     return ec2.CfnSecurityGroup.EgressProperty(
         ip_protocol="tcp", from_port=443, to_port=443, cidr_ip="0.0.0.0/0", description="AWS endpoints"
     )
+
+
+def to_collector(endpoint: str) -> list[ec2.CfnSecurityGroup.EgressProperty]:
+    """The way to the collector of traces, where there is one that HTTPS does not reach anyway."""
+    url = urlsplit(endpoint)
+    port = url.port or (443 if url.scheme in ("", "https") else 80)
+    if port == 443:
+        return []
+    return [
+        ec2.CfnSecurityGroup.EgressProperty(
+            ip_protocol="tcp",
+            from_port=port,
+            to_port=port,
+            cidr_ip="0.0.0.0/0",
+            description="The collector of traces",
+        )
+    ]
 
 
 def subnet_cidrs(vpc_cidr: str) -> list[str]:

@@ -25,6 +25,10 @@ class Settings:
     max_concurrent_executions: int
     alarm_threshold: int
     alarm_evaluation_periods: int
+    alert_cooldown: int
+    """Seconds."""
+    alert_webhook_secret_arn: str
+    """Of a secret whose value is the URL that the workers' alerts are also posted to; empty for none."""
     dashboard_name: str
     metrics_namespace: str
     queue_depth_threshold: int
@@ -42,6 +46,10 @@ class Settings:
     """Ids, patterns with `*`, or ARNs."""
     allowed_source_buckets: list[str]
     usage_feed: bool
+    otlp_endpoint: str
+    """Base URL of a collector of traces, OTLP over HTTP; empty for no traces."""
+    trace_sample_ratio: float
+    """From none (0) to all (1)."""
     settings_file: str
     """A TOML file, relative to where the cdk command runs; empty for none."""
     retention_days: int
@@ -139,6 +147,13 @@ _READERS: dict[str, Reader] = {
     "max_concurrent_executions": whole(1, 100_000),
     "alarm_threshold": whole(1, 2**32 - 1),
     "alarm_evaluation_periods": whole(1, 100),
+    "alert_cooldown": whole(1, 7 * 24 * 3600),
+    "alert_webhook_secret_arn": or_empty(
+        text(
+            _PREFIX + r"secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[A-Za-z0-9/_+=.@-]+",
+            "the ARN of a Secrets Manager secret",
+        )
+    ),
     "dashboard_name": text(r"[A-Za-z0-9_-]{1,128}", "1 to 128 characters of A-Z a-z 0-9 _ -"),
     "metrics_namespace": text(
         r"(?!AWS/)[A-Za-z0-9._/-]{1,128}", "1 to 128 characters of A-Z a-z 0-9 . _ - /, not beginning with AWS/"
@@ -162,6 +177,13 @@ _READERS: dict[str, Reader] = {
         text(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "an S3 bucket's name: 3 to 63 characters of a-z 0-9 . -")
     ),
     "usage_feed": flag,
+    "otlp_endpoint": or_empty(
+        text(
+            r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?",
+            "a URL such as http://collector.example.internal:4318",
+        )
+    ),
+    "trace_sample_ratio": number(0, 1),
     "settings_file": or_empty(text(r".+", "the path of a TOML file")),
     "retention_days": whole(1, 3650),
     "report_retention_days": whole(1, 3650),

@@ -72,7 +72,9 @@ class Smoother(Stack):
         parts = ["worker"] + ["gateway"] * settings.gateway_enabled + ["discovery"] * settings.discovery_enabled
         parts += ["export"] * settings.export_enabled
         network = Network(self, "Network", settings)
-        fargate = Fargate(self, "Fargate", settings, network, key, parts, [admin] if admin else [], removal)
+        webhook = settings.alert_webhook_secret_arn
+        secrets = ([admin.attr_id] if admin else []) + ([webhook] if webhook else [])
+        fargate = Fargate(self, "Fargate", settings, network, key, parts, secrets, removal)
         worker = Worker(self, "Worker", fargate, grants, environment)
         gateway = Gateway(self, "Gateway", fargate, grants, environment, admin) if admin else None
         jobs = {
@@ -123,16 +125,20 @@ def _environment(settings: Settings) -> dict[str, str]:
         "SMOOTHER_MAX_CONCURRENT_EXECUTIONS": str(settings.max_concurrent_executions),
         "SMOOTHER_ALARM_THRESHOLD": str(settings.alarm_threshold),
         "SMOOTHER_ALARM_EVALUATION_PERIODS": str(settings.alarm_evaluation_periods),
+        "SMOOTHER_ALERT_COOLDOWN": f"{settings.alert_cooldown}s",
         "SMOOTHER_DASHBOARD_NAME": settings.dashboard_name,
         "SMOOTHER_QUEUE_DEPTH_THRESHOLD": str(settings.queue_depth_threshold),
         "SMOOTHER_ALLOWED_MODELS": ",".join(settings.allowed_models),
         "SMOOTHER_USAGE_FEED": str(settings.usage_feed).lower(),
         "SMOOTHER_METRICS_NAMESPACE": settings.metrics_namespace,
         "SMOOTHER_RETENTION_DAYS": str(settings.retention_days),
+        "SMOOTHER_TRACE_SAMPLE_RATIO": str(settings.trace_sample_ratio),
         "SMOOTHER_REPORT_RETENTION_DAYS": str(settings.report_retention_days),
     }
     if settings.allowed_source_buckets:
         environment["SMOOTHER_ALLOWED_SOURCE_BUCKETS"] = ",".join(settings.allowed_source_buckets)
+    if settings.otlp_endpoint:
+        environment["SMOOTHER_OTLP_ENDPOINT"] = settings.otlp_endpoint
     if settings.settings_text:
         environment["SMOOTHER_SETTINGS"] = settings.settings_text
     return environment

@@ -8,7 +8,6 @@ from aws_cdk import (
     aws_iam as iam,
     aws_kms as kms,
     aws_logs as logs,
-    aws_secretsmanager as secretsmanager,
 )
 from constructs import Construct
 
@@ -27,7 +26,8 @@ DRAIN_GRACE = "100s"
 
 
 class Fargate(Construct):
-    """The cluster, and what it needs to start tasks: a log group for each of `parts`, the execution role."""
+    """The cluster, and what it needs to start tasks: a log group for each of `parts`, the execution role, which may read the
+    secrets of these ARNs."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class Fargate(Construct):
         network: Network,
         key: kms.IKey,
         parts: list[str],
-        secrets: list[secretsmanager.CfnSecret],
+        secrets: list[str],
         removal: RemovalPolicy,
     ) -> None:
         super().__init__(scope, id)
@@ -107,7 +107,7 @@ class Fargate(Construct):
         group.apply_removal_policy(removal)
         return group
 
-    def _starting(self, key: kms.IKey, secrets: list[secretsmanager.CfnSecret]) -> list[iam.PolicyStatement]:
+    def _starting(self, key: kms.IKey, secrets: list[str]) -> list[iam.PolicyStatement]:
         at = f"{self.settings.aws_region}:{Aws.ACCOUNT_ID}"
         pull = ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecr:BatchCheckLayerAvailability"]
         statements = [
@@ -122,7 +122,7 @@ class Fargate(Construct):
         if secrets:
             via = {"StringEquals": {"kms:ViaService": f"secretsmanager.{self.settings.aws_region}.amazonaws.com"}}
             statements += [
-                allow("Secrets", ["secretsmanager:GetSecretValue"], [secret.attr_id for secret in secrets]),
+                allow("Secrets", ["secretsmanager:GetSecretValue"], secrets),
                 allow("SecretsKey", ["kms:Decrypt"], [key.key_arn], via),
             ]
         return statements

@@ -3,7 +3,7 @@
 from aws_cdk import aws_applicationautoscaling as autoscaling, aws_ecs as ecs
 from constructs import Construct
 
-from .network import to_aws
+from .network import to_aws, to_collector
 from .policies import Grants
 from .tasks import DRAIN_GRACE, Fargate, Task
 
@@ -18,9 +18,24 @@ class Worker(Construct):
             command=["CMD", "/usr/local/bin/smoother", "health"], interval=30, timeout=5, retries=3, start_period=30
         )
         environment = environment | {"SMOOTHER_DRAIN_GRACE": DRAIN_GRACE, "SMOOTHER_HEALTH_LISTEN": "127.0.0.1:8080"}
-        task = Task(self, "Task", fargate, "worker", ["run"], grants.worker(), environment, health_check=health)
+        webhook = settings.alert_webhook_secret_arn
+        task = Task(
+            self,
+            "Task",
+            fargate,
+            "worker",
+            ["run"],
+            grants.worker(),
+            environment,
+            health_check=health,
+            secrets={"SMOOTHER_ALERT_WEBHOOK_URL": webhook} if webhook else None,
+        )
         self.security_group = fargate.network.security_group(
-            self, "SecurityGroup", "worker", f"Workers of {settings.name}: no ingress, HTTPS out", [to_aws()]
+            self,
+            "SecurityGroup",
+            "worker",
+            f"Workers of {settings.name}: no ingress, HTTPS out",
+            [to_aws(), *to_collector(settings.otlp_endpoint)],
         )
         # With autoscaling the number is not the template's, which would set it back with every deployment.
         replicas = None if settings.autoscaling else settings.min_replicas

@@ -348,6 +348,7 @@ def test_the_worker_gets_its_settings_and_addresses(tmp_path):
         "SMOOTHER_MAX_CONCURRENT_EXECUTIONS": "30",
         "SMOOTHER_ALARM_THRESHOLD": "5",
         "SMOOTHER_ALARM_EVALUATION_PERIODS": "1",
+        "SMOOTHER_ALERT_COOLDOWN": "900s",
         "SMOOTHER_DASHBOARD_NAME": "bedrock-errors",
         "SMOOTHER_METRICS_NAMESPACE": "Smoother",
         "SMOOTHER_QUEUE_DEPTH_THRESHOLD": "100",
@@ -362,6 +363,7 @@ def test_the_worker_gets_its_settings_and_addresses(tmp_path):
         "SMOOTHER_ALLOWED_MODELS": "amazon.*,anthropic.*,us.amazon.*,us.anthropic.*",
         "SMOOTHER_USAGE_FEED": "false",
         "SMOOTHER_RETENTION_DAYS": "30",
+        "SMOOTHER_TRACE_SAMPLE_RATIO": "1",
         "SMOOTHER_REPORT_RETENTION_DAYS": "400",
         "SMOOTHER_DRAIN_GRACE": "100s",
         "SMOOTHER_HEALTH_LISTEN": "127.0.0.1:8080",
@@ -370,6 +372,8 @@ def test_the_worker_gets_its_settings_and_addresses(tmp_path):
         average_request_duration=0.5,
         usage_feed=True,
         allowed_source_buckets=["big-one", "big-two"],
+        otlp_endpoint="http://collector.example.internal:4318",
+        trace_sample_ratio=0.25,
         settings_file=str(file),
     ).environment("worker")
     assert given | plain == given | plain
@@ -377,8 +381,20 @@ def test_the_worker_gets_its_settings_and_addresses(tmp_path):
         "SMOOTHER_AVERAGE_REQUEST_DURATION": "0.5s",
         "SMOOTHER_USAGE_FEED": "true",
         "SMOOTHER_ALLOWED_SOURCE_BUCKETS": "big-one,big-two",
+        "SMOOTHER_OTLP_ENDPOINT": "http://collector.example.internal:4318",
+        "SMOOTHER_TRACE_SAMPLE_RATIO": "0.25",
         "SMOOTHER_SETTINGS": "usd_per_day = 5\n",
     }
+
+
+def test_the_webhook_of_the_alerts_is_a_secret_of_the_worker():
+    arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:on-call/webhook-AbCdEf"
+    template = deployed(alert_webhook_secret_arn=arn, alert_cooldown=60)
+    assert template.container("worker")["Secrets"] == [{"Name": "SMOOTHER_ALERT_WEBHOOK_URL", "ValueFrom": arn}]
+    assert template.environment("worker")["SMOOTHER_ALERT_COOLDOWN"] == "60s"
+    statements = template.statements("smoother-execution")
+    assert statements["Secrets"]["Resource"] == [arn]
+    assert "Secrets" not in deployed().container("worker")
 
 
 def test_the_service_starts_new_tasks_before_old_ones_stop():
@@ -425,6 +441,20 @@ def test_workers_take_no_connection_and_only_open_https():
     assert "SecurityGroupIngress" not in group
     (rule,) = group["SecurityGroupEgress"]
     assert (rule["IpProtocol"], rule["FromPort"], rule["ToPort"], rule["CidrIp"]) == ("tcp", 443, 443, "0.0.0.0/0")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "ports"),
+    [
+        ("http://collector.example.internal:4318/otlp", [443, 4318]),
+        ("http://collector.example.internal", [443, 80]),
+        ("https://collector.example.com/otlp", [443]),
+    ],
+)
+def test_workers_reach_the_collector_of_traces(endpoint, ports):
+    group = deployed(otlp_endpoint=endpoint).one("EC2::SecurityGroup", GroupName="smoother-worker")
+    rules = [(rule["FromPort"], rule["ToPort"]) for rule in group["SecurityGroupEgress"]]
+    assert rules == [(port, port) for port in ports]
 
 
 def test_log_groups_are_encrypted_and_kept_for_the_days_set():

@@ -98,7 +98,7 @@ fn refusal(code: &str, message: Option<&str>, status: u16, raw: &HttpResponse) -
 }
 
 /// The chain of causes, outermost first, without repeating what a cause says again.
-pub(super) fn causes(error: &dyn Error) -> String {
+pub(crate) fn causes(error: &dyn Error) -> String {
     let mut parts: Vec<String> = Vec::new();
     let mut next = Some(error);
     while let Some(e) = next {

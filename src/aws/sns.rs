@@ -3,16 +3,16 @@
 use async_trait::async_trait;
 use aws_sdk_sns::Client;
 use aws_sdk_sns::types::MessageAttributeValue;
+use serde_json::json;
 
 use super::errors::port_error;
-use crate::ports::{Alert, Alerts, PortError, PortResult, Severity};
+use crate::ports::alerts::MAX_SUBJECT;
+use crate::ports::{Alert, Alerts, PortError, PortResult};
 
-/// Longest subject that SNS takes.
-const MAX_SUBJECT: usize = 100;
-/// Longest text that is sent, in characters; SNS takes 256 KiB, a reader less.
-const MAX_BODY: usize = 20_000;
+/// Longest text that is sent, in characters; SNS takes 256 KiB in all, a reader less.
+const MAX_TEXT: usize = 20_000;
 
-/// Alerts to one SNS topic.
+/// Alerts to one SNS topic: subscriptions by e-mail and SMS get the text, those of programs (SQS, Lambda, HTTP, Firehose) the JSON.
 #[derive(Clone, Debug)]
 pub struct SnsAlerts {
     client: Client,
@@ -27,14 +27,6 @@ impl SnsAlerts {
     }
 }
 
-fn severity(alert: &Alert) -> &'static str {
-    match alert.severity {
-        Severity::Info => "info",
-        Severity::Warning => "warning",
-        Severity::Critical => "critical",
-    }
-}
-
 /// SNS refuses subjects that are longer, not ASCII, have line breaks, or do not begin with a letter, digit or punctuation mark.
 fn subject(text: &str) -> String {
     let ascii = text.chars().map(|c| if c.is_ascii_graphic() { c } else { ' ' }).collect::<String>();
@@ -43,32 +35,51 @@ fn subject(text: &str) -> String {
     if short.is_empty() { "smoother alert".to_owned() } else { short.trim_end().to_owned() }
 }
 
-/// The text for people, then the same as JSON for programs.
-fn message(alert: &Alert) -> Result<String, serde_json::Error> {
-    let mut alert = alert.clone();
-    if alert.body.chars().count() > MAX_BODY {
-        alert.body = alert.body.chars().take(MAX_BODY).chain("…".chars()).collect();
-    }
-    Ok(format!("{}\n\n{}\n", alert.body.trim_end(), serde_json::to_string(&alert)?))
+/// What each protocol gets. A text message has no room but for the subject.
+fn message(alert: &Alert) -> String {
+    let text = alert.text();
+    let text =
+        if text.chars().count() > MAX_TEXT { text.chars().take(MAX_TEXT).chain(['…']).collect() } else { text };
+    let data = alert.to_json();
+    json!({
+        "default": text,
+        "email": text,
+        "sms": alert.subject,
+        "email-json": data,
+        "sqs": data,
+        "lambda": data,
+        "http": data,
+        "https": data,
+        "firehose": data,
+    })
+    .to_string()
 }
 
 #[async_trait]
 impl Alerts for SnsAlerts {
+    fn name(&self) -> String {
+        format!("sns {}", self.topic_arn)
+    }
+
     async fn publish(&self, alert: &Alert) -> PortResult<()> {
         let what = format!("sns publish to {}", self.topic_arn);
         let permanent = |e: &dyn std::fmt::Display| PortError::permanent(&what, e);
-        let attribute = |value: &str| {
-            MessageAttributeValue::builder().data_type("String").string_value(value).build().map_err(|e| permanent(&e))
-        };
+        let attributes = [
+            ("severity", alert.severity.as_str()),
+            ("kind", alert.kind.as_str()),
+            ("state", alert.state.as_str()),
+            ("key", &alert.key),
+        ];
         let mut call = self
             .client
             .publish()
             .topic_arn(&self.topic_arn)
             .subject(subject(&alert.subject))
-            .message(message(alert).map_err(|e| permanent(&e))?)
-            .message_attributes("severity", attribute(severity(alert))?);
-        if !alert.key.is_empty() {
-            call = call.message_attributes("key", attribute(&alert.key)?);
+            .message_structure("json")
+            .message(message(alert));
+        for (name, value) in attributes.into_iter().filter(|(_, value)| !value.is_empty()) {
+            let value = MessageAttributeValue::builder().data_type("String").string_value(value).build();
+            call = call.message_attributes(name, value.map_err(|e| permanent(&e))?);
         }
         call.send().await.map(drop).map_err(|e| port_error(&what, &e))
     }
@@ -80,8 +91,13 @@ pub struct LoggedAlerts;
 
 #[async_trait]
 impl Alerts for LoggedAlerts {
+    fn name(&self) -> String {
+        "log".to_owned()
+    }
+
     async fn publish(&self, alert: &Alert) -> PortResult<()> {
-        tracing::warn!(key = %alert.key, severity = severity(alert), count = alert.count, subject = %alert.subject, body = %alert.body, "alert");
+        let Alert { key, subject, count, severity, .. } = alert;
+        tracing::warn!(key, severity = severity.as_str(), count, subject, text = alert.text(), "alert");
         Ok(())
     }
 }
@@ -89,7 +105,8 @@ impl Alerts for LoggedAlerts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Timestamp;
+    use crate::pipeline::alerts::samples;
+    use crate::ports::alerts::Kind;
 
     #[test]
     fn subjects_are_what_sns_takes() {
@@ -99,19 +116,15 @@ mod tests {
     }
 
     #[test]
-    fn the_message_reads_as_text_and_ends_in_json() {
-        let alert = Alert {
-            key: "k".to_owned(),
-            severity: Severity::Critical,
-            subject: "s".to_owned(),
-            body: "Look here.\n".to_owned(),
-            at: Timestamp(0),
-            count: 3,
-        };
-        let text = message(&alert).unwrap();
-        let (prose, json) = text.split_once("\n\n").unwrap();
-        assert_eq!(prose, "Look here.");
-        let json: serde_json::Value = serde_json::from_str(json).unwrap();
-        assert_eq!((&json["key"], &json["severity"], &json["count"]), (&"k".into(), &"critical".into(), &3.into()));
+    fn people_get_text_and_programs_json() {
+        let alert = samples::alert(Kind::AccessDenied);
+        let by_protocol: serde_json::Value = serde_json::from_str(&message(&alert)).unwrap();
+        assert_eq!(by_protocol["email"], alert.text());
+        assert_eq!(by_protocol["default"], alert.text());
+        assert!(by_protocol["sms"].as_str().unwrap().len() <= 140);
+        for protocol in ["sqs", "lambda", "https"] {
+            let data: serde_json::Value = serde_json::from_str(by_protocol[protocol].as_str().unwrap()).unwrap();
+            assert_eq!((&data["key"], &data["severity"]), (&alert.key.clone().into(), &"critical".into()));
+        }
     }
 }

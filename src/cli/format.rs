@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+pub use crate::shell::word as shell_word;
 
 /// Width of a gauge.
 const GAUGE: usize = 16;
@@ -108,16 +109,6 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// A word for a shell: quoted when it must be.
-pub fn shell_word(text: &str) -> String {
-    let safe = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
-    if !text.is_empty() && text.chars().all(safe) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,12 +145,5 @@ mod tests {
         assert_eq!(wrap("äöüäöüäöü x", 4), ["äöüä", "öüäö", "ü x"]);
         assert_eq!(wrap("", 4), [""]);
         assert_eq!([clip("four", 4), clip("fiver", 4)], ["four", "fiv…"]);
-    }
-
-    #[test]
-    fn shell_words_are_quoted_when_they_must_be() {
-        assert_eq!(shell_word("./data"), "./data");
-        assert_eq!(shell_word("my data's"), r"'my data'\''s'");
-        assert_eq!(shell_word(""), "''");
     }
 }

@@ -10,8 +10,10 @@ use crate::aws::clients;
 use crate::aws::service_quotas::ServiceQuotas;
 use crate::aws::usage_feed::CloudWatchUsage;
 use crate::clock::Clock;
-use crate::config::{Config, Loaded, Sources};
-use crate::ports::{Model, Ports, Quotas, UsageFeed};
+use crate::config::{Config, Loaded, Secret, Sources, is_secret};
+use crate::ports::{Alerts, Model, Ports, Quotas, Spans, UsageFeed};
+use crate::telemetry::otlp::Otlp;
+use crate::webhook::Webhook;
 use crate::{aws, local};
 
 use super::Error;
@@ -71,7 +73,8 @@ impl PlaceArgs {
     pub fn flags(&self) -> String {
         let dir = self.local.iter().map(|dir| ("--local", dir.display().to_string()));
         let config = self.config.config.iter().map(|file| ("--config", file.display().to_string()));
-        let set = self.config.set.iter().map(|(name, value)| ("--set", format!("{name}={value}")));
+        let set = self.config.set.iter().filter(|(name, _)| !is_secret(name));
+        let set = set.map(|(name, value)| ("--set", format!("{name}={value}")));
         let flags = dir.chain(config).chain(set).map(|(flag, value)| [" ", flag, " ", &shell_word(&value)].concat());
         flags.collect()
     }
@@ -140,7 +143,8 @@ impl PlaceArgs {
             report_retention_days: config.report_retention_days,
             metrics_namespace: config.metrics_namespace.clone(),
         };
-        let ports = aws::connect(&settings, clock.clone()).await?;
+        let mut ports = aws::connect(&settings, clock.clone()).await?;
+        ports.alerts.extend(webhook(&config)?);
         Ok(Place { ports, config, clock, dir: None })
     }
 }
@@ -153,8 +157,15 @@ pub async fn open_local(dir: PathBuf, config: Config, clock: Clock) -> Result<Pl
         report_retention_days: config.report_retention_days,
         ..local::Settings::default()
     };
-    let local::Local { ports, dir } = local::open(&dir, settings, clock.clone()).await?;
+    let local::Local { mut ports, dir } = local::open(&dir, settings, clock.clone()).await?;
+    ports.alerts.extend(webhook(&config)?);
     Ok(Place { ports, config, clock, dir: Some(dir) })
+}
+
+/// The channel besides that of the place, if there is one.
+fn webhook(config: &Config) -> Result<Option<Arc<dyn Alerts>>, Error> {
+    let Some(url) = &config.alert_webhook_url else { return Ok(None) };
+    Ok(Some(Arc::new(Webhook::new(url.reveal())?)))
 }
 
 /// Where quotas are looked up that are not configured, if anywhere.
@@ -173,6 +184,13 @@ pub async fn usage_feed(config: &Config) -> Result<Option<Arc<dyn UsageFeed>>, E
     }
     let sdk = clients::sdk_config(&config.aws_region).await?;
     Ok(Some(Arc::new(CloudWatchUsage::new(&sdk, config.bedrock_endpoint.as_deref()))))
+}
+
+/// Where the spans of a worker go, if anywhere.
+pub fn traces(config: &Config, worker: &str) -> Option<Arc<dyn Spans>> {
+    let endpoint = config.otlp_endpoint.as_deref()?;
+    let headers = config.otlp_headers.as_ref().map(Secret::reveal).unwrap_or_default();
+    Some(Arc::new(Otlp::new(endpoint, headers, worker)))
 }
 
 impl Place {

@@ -8,24 +8,21 @@ use std::time::Duration;
 use clap::{Args as ClapArgs, ValueEnum};
 use tokio::net::TcpListener;
 
+use crate::config::Config;
 use crate::health;
 use crate::models::Catalog;
 use crate::pipeline::fleet::Role;
-use crate::pipeline::{alerter, call, ingest, plan, spend};
+use crate::pipeline::{alerts, call, ingest, plan, spend};
 use crate::retry::Policy;
 use crate::shutdown::Stop;
+use crate::telemetry;
 use crate::worker::{Settings, Worker};
 
-use super::place::{Place, PlaceArgs, quotas, usage_feed};
+use super::place::{Place, PlaceArgs, quotas, traces, usage_feed};
 use super::{Done, Error};
 
 /// Held requests are looked after when they are older than this and than two processing windows.
 const OVERDUE_AT_LEAST: Duration = Duration::from_mins(10);
-
-/// One evaluation period of `alarm_threshold`, as CloudWatch's.
-const ALARM_PERIOD: Duration = Duration::from_mins(1);
-/// The same news is not told again within this time, only counted.
-const ALERT_COOLDOWN: Duration = Duration::from_mins(5);
 
 #[derive(Debug, ClapArgs)]
 pub struct Args {
@@ -63,6 +60,7 @@ pub async fn run(args: Args) -> Done {
         RoleArg::Call => Role::Call,
     });
     let settings = worker_settings(&place, roles.collect(), args.until_idle);
+    telemetry::logs::set_worker(&settings.worker);
     let checks = match &place.config.health_listen {
         Some(addr) => {
             let bound = TcpListener::bind(addr).await;
@@ -73,7 +71,6 @@ pub async fn run(args: Args) -> Done {
     let model = place.model().await?;
     let catalog = Arc::new(Catalog::new(&place.config));
     tracing::info!(
-        worker = settings.worker,
         roles = ?settings.roles,
         place = place.dir.as_ref().map_or_else(|| place.config.aws_region.clone(), |dir| dir.display().to_string()),
         bedrock = place.config.bedrock_endpoint.as_deref().unwrap_or("Amazon Bedrock"),
@@ -81,14 +78,16 @@ pub async fn run(args: Args) -> Done {
         version = env!("CARGO_PKG_VERSION"),
         "smoother works"
     );
+    let traces = traces(&place.config, &settings.worker);
     let (quotas, usage_feed) = (quotas(&place.config).await?, usage_feed(&place.config).await?);
     let worker = Worker::new(place.ports.clone(), model, catalog, place.clock.clone(), settings)
         .with_quotas(quotas)
-        .with_usage_feed(usage_feed);
-    let (tally, health) = (worker.tally(), worker.health());
+        .with_usage_feed(usage_feed)
+        .with_traces(traces, place.config.trace_sample_ratio);
+    let (tally, health, observer) = (worker.tally(), worker.health(), worker.observer());
     let answer_checks = async {
         match checks {
-            Some(listener) => health::server::serve(listener, health).await,
+            Some(listener) => health::server::serve(listener, health, Arc::new(move || observer.exposition())).await,
             None => std::future::pending().await,
         }
     };
@@ -118,6 +117,15 @@ async fn listen(stop: Stop) -> Error {
     }
 }
 
+/// When on-call is told, from the configuration.
+pub fn alert_settings(config: &Config) -> alerts::Settings {
+    alerts::Settings {
+        threshold: u64::from(config.alarm_threshold),
+        periods: config.alarm_evaluation_periods,
+        cooldown: config.alert_cooldown,
+    }
+}
+
 /// A worker's settings from the configuration.
 pub fn worker_settings(place: &Place, roles: BTreeSet<Role>, until_idle: bool) -> Settings {
     let config = &place.config;
@@ -133,11 +141,8 @@ pub fn worker_settings(place: &Place, roles: BTreeSet<Role>, until_idle: bool) -
         inline_limit: usize::try_from(config.inline_result_limit).unwrap_or(usize::MAX),
         until_idle,
         budgets: spend::Limits::of(config),
-        alerts: alerter::Settings {
-            threshold: u64::from(config.alarm_threshold) * u64::from(config.alarm_evaluation_periods),
-            period: ALARM_PERIOD * config.alarm_evaluation_periods,
-            cooldown: ALERT_COOLDOWN,
-        },
+        alerts: alert_settings(config),
+        frame: alerts::Frame::new(config, place.dir.as_deref(), &worker),
         ingest: ingest::Settings {
             region: config.aws_region.clone(),
             allowed_source_buckets: config.allowed_source_buckets.clone(),

@@ -156,7 +156,7 @@ mod tests {
         );
         assert_eq!(entry(&schema["settings"], "bucket").map(|s| s["default"].clone()), Some(Value::Null));
         assert_eq!(schema["metrics"]["namespace"], "Smoother");
-        let wait = json!({"name": "Wait", "unit": "Milliseconds", "dimensions": ["Priority"]});
+        let wait = json!({"name": "Wait", "unit": "Milliseconds", "kind": "histogram", "dimensions": ["Priority"]});
         assert_eq!(entry(&schema["metrics"]["metrics"], "Wait"), Some(wait));
     }
 

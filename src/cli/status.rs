@@ -39,7 +39,8 @@ const CLEAR_REST: &str = "\u{1b}[J";
 /// With ID: the request's history, why it waits and when it should run, or how it ended.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
-JSON without ID: at, place, requests {STATUS: n}, pauses [scope {kind: all|lane|tenant|use_case, name},
+JSON without ID: at, place, alerts [key, severity, subject, since, count], requests {STATUS: n},
+pauses [scope {kind: all|lane|tenant|use_case, name},
 by, since, until, reason], queues {input|hold|dead|results: visible, in_flight},
 lanes [lane, tokens_per_minute, requests_per_minute, granted, tokens_last_minute,
 requests_last_minute, starts_per_minute, in_flight, reserved_tokens, settled_tokens, waiting,

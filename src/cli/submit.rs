@@ -15,6 +15,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::models::Catalog;
 use crate::pipeline::fleet::Fleet;
+use crate::request::TraceContext;
 use crate::request::message::Fault;
 
 use self::check::{Before, Checker, Ids, Rejected};
@@ -49,6 +50,9 @@ pub struct Args {
     /// Send nothing; print tokens, cost and time by model
     #[arg(long)]
     dry_run: bool,
+    /// Trace the requests as part of this trace; TRACEPARENT of the environment counts when not given
+    #[arg(long, value_name = "TRACEPARENT", value_parser = traceparent)]
+    traceparent: Option<TraceContext>,
     /// Print one JSON object instead of the summary
     #[arg(long)]
     json: bool,
@@ -56,7 +60,19 @@ pub struct Args {
     place: PlaceArgs,
 }
 
+fn traceparent(text: &str) -> Result<TraceContext, String> {
+    TraceContext::parse(text).ok_or_else(|| {
+        "expected a W3C traceparent such as 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned()
+    })
+}
+
 impl Args {
+    /// The trace to continue. What is malformed in the environment is somebody else's fault and counts as none.
+    fn trace(&self) -> Option<TraceContext> {
+        let inherited = || TraceContext::parse(&std::env::var("TRACEPARENT").ok()?);
+        self.traceparent.or_else(inherited)
+    }
+
     fn source(&self) -> String {
         if self.file.as_os_str() == "-" { "stdin".to_owned() } else { self.file.display().to_string() }
     }
@@ -70,7 +86,7 @@ pub async fn submit(args: Args) -> Done {
     let source = args.source();
     let (file, length) = lines::open(&args.file).map_err(Error::io(format!("read {source}")))?;
     let checker = Checker::new(Catalog::new(&place.config), place.config.message_limits(), place.clock.clone());
-    let mut submit = Submit::new(checker, &source, file, length);
+    let mut submit = Submit { trace: args.trace(), ..Submit::new(checker, &source, file, length) };
     let mut tell = say;
     let judged = submit.judge(&mut tell)?;
     let mut report = Report { invalid: judged.invalid, repeated: judged.repeated, ..Report::default() };
@@ -142,11 +158,12 @@ struct Submit<'a> {
     length: u64,
     checker: Checker,
     limit: u64,
+    trace: Option<TraceContext>,
 }
 
 impl<'a> Submit<'a> {
     fn new(checker: Checker, source: &'a str, file: File, length: u64) -> Self {
-        Self { source, file, length, limit: checker.longest(), checker }
+        Self { source, file, length, limit: checker.longest(), checker, trace: None }
     }
 
     /// The first pass: tells every fault.
@@ -222,7 +239,7 @@ impl<'a> Submit<'a> {
         let reading = || Error::io(format!("read {}", self.source));
         let bar = progress(judged.good, "sending {bar:40} {human_pos} of {human_len}, {eta} left");
         let mut lines = lines::rewound(&self.file, self.limit).map_err(reading())?;
-        let mut sender = Sender::new(&*place.ports.input, &*place.ports.payloads);
+        let mut sender = Sender::new(&*place.ports.input, &*place.ports.payloads, self.trace);
         let mut skipped = judged.skipped.iter().copied().peekable();
         loop {
             let line = lines.next().map_err(reading())?;

@@ -17,6 +17,9 @@ const TABLES: [&str; 3] = ["models", "use_cases", "tenants"];
 /// `SMOOTHER_` variables that belong to the command line itself.
 const OF_THE_CLI: [&str; 5] =
     ["SMOOTHER_CONFIG", "SMOOTHER_LOCAL", "SMOOTHER_LOG", "SMOOTHER_OPERATOR", "SMOOTHER_ROLE"];
+/// OpenTelemetry's variables, and the settings that they count for.
+const OF_OPENTELEMETRY: [(&str, &str); 2] =
+    [("OTEL_EXPORTER_OTLP_ENDPOINT", "otlp_endpoint"), ("OTEL_EXPORTER_OTLP_HEADERS", "otlp_headers")];
 /// Holds what a file would, for containers that cannot have one.
 const SETTINGS_TEXT: &str = "SMOOTHER_SETTINGS";
 
@@ -93,6 +96,9 @@ impl Layers {
         {
             self.set("aws_region", &Raw::Loose(region.clone()), &Origin::Env((*name).to_owned()));
         }
+        for (name, setting) in OF_OPENTELEMETRY {
+            self.borrowed(env, name, setting);
+        }
         for (name, value) in env.iter().filter(|(name, _)| name.starts_with("SMOOTHER_")) {
             if let Some(setting) = SETTINGS.iter().find(|setting| env_name(setting.name) == **name) {
                 if given(env, name).is_some() {
@@ -101,6 +107,23 @@ impl Layers {
             } else if name != SETTINGS_TEXT && !OF_THE_CLI.contains(&name.as_str()) {
                 self.stray_variable(name);
             }
+        }
+    }
+
+    /// A variable that others read too, for a setting that is not set otherwise. What does not fit may suit them: it is no fault.
+    fn borrowed(&mut self, env: &BTreeMap<String, String>, name: &str, setting: &str) {
+        let Some(value) = given(env, name).filter(|_| !self.effective.contains_key(setting)) else { return };
+        let raw = Raw::Loose(value.clone());
+        let speaks_grpc = given(env, "OTEL_EXPORTER_OTLP_PROTOCOL").is_some_and(|protocol| protocol == "grpc");
+        if speaks_grpc {
+            let why = format!(
+                "{name} is ignored, since OTEL_EXPORTER_OTLP_PROTOCOL is grpc and smoother speaks OTLP over HTTP"
+            );
+            self.warnings.push(format!("{why}; to trace, set {}", env_name("otlp_endpoint")));
+        } else if find(SETTINGS, setting).is_some_and(|setting| setting.kind.read(&raw).is_some()) {
+            self.set(setting, &raw, &Origin::Env(name.to_owned()));
+        } else {
+            self.warnings.push(format!("{name} is ignored: it does not fit {setting}"));
         }
     }
 

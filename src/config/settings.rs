@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::budgets::BudgetPolicy;
-use super::value::{Field, Form, Kind, Value};
+use super::value::{Field, Form, Kind, Secret, Value};
 use crate::request::{ModelId, Tenant};
 
 /// A setting of `Owner`: the whole configuration, or one model's part of it.
@@ -30,11 +30,20 @@ macro_rules! default {
     };
 }
 
+macro_rules! secret {
+    () => {
+        false
+    };
+    (secret) => {
+        true
+    };
+}
+
 macro_rules! settings {
     (
         $(#[$about:meta])*
         struct $owner:ident in $list:ident {
-            $( $(#[doc = $doc:literal])+ $name:ident: $type:ty = $kind:expr $(=> $default:literal)?; )+
+            $( $(#[doc = $doc:literal])+ $name:ident: $type:ty = $kind:expr $(=> $default:literal)? $(, $secret:ident)?; )+
         }
         besides { $( $(#[$more:meta])* $extra:ident: $extra_type:ty; )* }
     ) => {
@@ -58,7 +67,7 @@ macro_rules! settings {
                 kind: $kind,
                 default: default!($($default)?),
                 doc: &[$($doc),+],
-                secret: false,
+                secret: secret!($($secret)?),
                 put: |owner, value| owner.$name.put(value),
             }, )+
         ];
@@ -89,6 +98,13 @@ settings! {
         alarm_threshold: u32 = Kind::Whole(1, MOST) => "5";
         /// For how many periods they must.
         alarm_evaluation_periods: u32 = Kind::Whole(1, 100) => "1";
+        /// For how long on-call is not told again of the same condition; what happens meanwhile is counted and summed up.
+        alert_cooldown: Duration = Kind::Span(SECOND, 7 * 24 * HOUR) => "15m";
+        /// Where alerts are also posted as JSON, with a field `text` as Slack and Teams read it; nowhere when not set. Secret, since
+        /// such a URL is all that somebody needs to post there.
+        alert_webhook_url: Option<Secret> = Kind::Text(Form::Url), secret;
+        /// Where alerts say that the runbook is: the URL of your copy of `docs/runbook.md`.
+        alert_runbook_url: Option<String> = Kind::Text(Form::Url);
         /// The name of the CloudWatch dashboard.
         dashboard_name: String = Kind::Text(Form::Name) => "bedrock-errors";
         /// The CloudWatch namespace of all metrics. Deployments of one account and Region are told apart by it.
@@ -162,9 +178,18 @@ settings! {
         hold_visibility: Duration = Kind::Span(SECOND, 12 * HOUR) => "60s";
         /// How often the hold queue is topped up.
         plan_interval: Duration = Kind::Span(10, 10 * MINUTE) => "1s";
-        /// Where the worker answers `GET /live` and `GET /ready` over HTTP, without authentication; nowhere when not set. `smoother
-        /// health` asks it.
+        /// Where the worker answers `GET /live`, `GET /ready` and `GET /metrics` (for Prometheus) over HTTP, without
+        /// authentication; nowhere when not set. `smoother health` asks it.
         health_listen: Option<String> = Kind::Text(Form::Listen);
+        /// Where traces go: the base URL of an OpenTelemetry collector that takes OTLP over HTTP (`/v1/traces` is added). Without
+        /// one nothing is traced. `OTEL_EXPORTER_OTLP_ENDPOINT` counts when it is not set.
+        otlp_endpoint: Option<String> = Kind::Text(Form::Url);
+        /// HTTP headers for the collector, such as `authorization=Bearer%20TOKEN`. Never shown. `OTEL_EXPORTER_OTLP_HEADERS` counts
+        /// when it is not set.
+        otlp_headers: Option<Secret> = Kind::Text(Form::Headers), secret;
+        /// How many of the traces that begin here are recorded, from none (0) to all (1). A producer that sends a `traceparent`
+        /// decides for its own.
+        trace_sample_ratio: f64 = Kind::Number(0.0, 1.0) => "1";
         /// How long a stopping worker waits for its calls in flight.
         drain_grace: Duration = Kind::Span(0, 2 * HOUR) => "25s";
         /// Partitions of the backlog's index. Fixed once there are requests.

@@ -66,6 +66,7 @@ fn another<Owner>(setting: &Setting<Owner>) -> String {
         "settings",
         "reject",
         "0.5",
+        "a=b",
     ];
     let taken = |text: &&str| setting.kind.read(&Raw::Loose((*text).to_owned())).is_some();
     candidates.into_iter().find(taken).unwrap_or_else(|| panic!("no value for {}", setting.name)).to_owned()
@@ -131,6 +132,32 @@ fn the_region_falls_back_to_the_sdks_variables() {
     assert_eq!(region("", &sdk), "eu-west-2");
     assert_eq!(region("aws_region = 'eu-west-3'", &sdk), "eu-west-3");
     assert_eq!(region("", &[sdk[1], ("SMOOTHER_AWS_REGION", "eu-north-1")]), "eu-north-1");
+}
+
+#[test]
+fn opentelemetrys_variables_count_where_ours_are_not_set_and_are_no_faults() {
+    let loaded = |file: &str, variables: &[(&str, &str)]| load(file, variables, &[]).unwrap();
+    let theirs = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://otel:4318"), ("OTEL_EXPORTER_OTLP_HEADERS", "k=hunter2")];
+    let taken = loaded("", &theirs);
+    assert_eq!(taken.config.otlp_endpoint.as_deref(), Some("http://otel:4318"));
+    assert_eq!(taken.config.otlp_headers.as_ref().map(Secret::reveal), Some("k=hunter2"));
+    for shown in [taken.to_table(), taken.to_json(), format!("{:?}", taken.config)] {
+        assert!(!shown.contains("hunter2") && shown.contains("(hidden)"), "{shown}");
+    }
+    let ours = loaded("otlp_endpoint = 'http://ours:4318'", &theirs);
+    assert_eq!(ours.config.otlp_endpoint.as_deref(), Some("http://ours:4318"));
+    let ours = loaded("", &[theirs[0], ("SMOOTHER_OTLP_ENDPOINT", "http://ours:4318")]);
+    assert_eq!(ours.config.otlp_endpoint.as_deref(), Some("http://ours:4318"));
+    for (variables, why) in [
+        (vec![("OTEL_EXPORTER_OTLP_ENDPOINT", "otel:4317")], "does not fit otlp_endpoint"),
+        (vec![theirs[0], ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")], "is grpc"),
+    ] {
+        let ignored = loaded("", &variables);
+        assert_eq!(ignored.config.otlp_endpoint, None);
+        assert!(ignored.warnings.iter().any(|warning| warning.contains(why)), "{:?}", ignored.warnings);
+    }
+    let told = faults("otlp_headers = 'hunter2'", &[], &[]).join("\n");
+    assert!(told.contains("otlp_headers") && !told.contains("hunter2"), "{told}");
 }
 
 #[test]

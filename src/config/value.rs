@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::budgets::BudgetPolicy;
 use super::units;
+use crate::telemetry::otlp;
 
 /// What was written, before anybody knows what it should be.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,6 +67,24 @@ impl Value {
     }
 }
 
+/// A text that no log and no `Debug` shows.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself, for where it is needed.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+
 /// What a setting takes.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kind {
@@ -101,6 +120,7 @@ pub(super) enum Form {
     ModelPattern,
     QuotaSource,
     BudgetPolicy,
+    Headers,
 }
 
 impl Form {
@@ -132,6 +152,7 @@ impl Form {
             Self::Listen => text.parse::<std::net::SocketAddr>().is_ok(),
             Self::QuotaSource => matches!(text, "service-quotas" | "settings"),
             Self::BudgetPolicy => BudgetPolicy::parse(text).is_some(),
+            Self::Headers => otlp::pairs(text).is_some(),
             Self::Model | Self::ModelPattern => long(1, 2048) && text.bytes().all(|b| b.is_ascii_graphic()),
         }
     }
@@ -151,6 +172,7 @@ impl Form {
             Self::ModelPattern => "a model id, or a pattern with * for any characters",
             Self::QuotaSource => "service-quotas or settings",
             Self::BudgetPolicy => "delay, reject or downgrade",
+            Self::Headers => "pairs NAME=VALUE with commas in between, values percent-encoded where they hold a comma",
         }
     }
 }
@@ -266,6 +288,7 @@ macro_rules! field {
 }
 
 field!(String, Value::Text(text) => text);
+field!(Secret, Value::Text(text) => Secret(text));
 field!(Vec<String>, Value::List(items) => items);
 field!(Duration, Value::Span(span) => span);
 field!(BudgetPolicy, Value::Text(text) => BudgetPolicy::parse(&text).unwrap_or_default());
@@ -339,6 +362,8 @@ mod tests {
             (Text(Form::Listen), loose("[::]:8080"), text("[::]:8080")),
             (Text(Form::Listen), loose("localhost:8080"), None),
             (Text(Form::Listen), loose("8080"), None),
+            (Text(Form::Headers), loose("authorization=Bearer%20x,a=b"), text("authorization=Bearer%20x,a=b")),
+            (Text(Form::Headers), loose("authorization"), None),
             (Flag, loose(" true"), Some(Value::Flag(true))),
             (Flag, toml("false"), Some(Value::Flag(false))),
             (Flag, loose("1"), None),

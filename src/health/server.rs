@@ -1,5 +1,5 @@
-//! Answers `GET /live` and `GET /ready` with 200 or 503, and nothing else. One request a connection, few connections, little
-//! patience: whoever can reach the port must not be able to hold the worker up.
+//! Answers `GET /live` and `GET /ready` with 200 or 503, `GET /metrics` with all metrics, and nothing else. One request a
+//! connection, few connections, little patience: whoever can reach the port must not be able to hold the worker up.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,16 +19,23 @@ const HEAD: usize = 4096;
 /// After an accept that failed, as it does for want of file descriptors.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// Plain text, and plain text as Prometheus reads it.
+const PLAIN: &str = "text/plain; charset=utf-8";
+const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Writes the metrics in the text format of Prometheus.
+pub type Page = Arc<dyn Fn() -> String + Send + Sync>;
+
 /// Answers for as long as it is polled.
-pub async fn serve(listener: TcpListener, health: Arc<Health>) {
+pub async fn serve(listener: TcpListener, health: Arc<Health>, metrics: Page) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) if connections.len() < CONNECTIONS => {
-                    let health = Arc::clone(&health);
+                    let (health, metrics) = (Arc::clone(&health), Arc::clone(&metrics));
                     connections.spawn(async move {
-                        if let Err(error) = tokio::time::timeout(PATIENCE, converse(stream, &health)).await {
+                        if let Err(error) = tokio::time::timeout(PATIENCE, converse(stream, &health, &metrics)).await {
                             tracing::debug!(%error, "a health check took too long");
                         }
                     });
@@ -44,9 +51,9 @@ pub async fn serve(listener: TcpListener, health: Arc<Health>) {
     }
 }
 
-async fn converse(mut stream: TcpStream, health: &Health) {
+async fn converse(mut stream: TcpStream, health: &Health, metrics: &Page) {
     let Some(head) = read_head(&mut stream).await else { return };
-    let answer = answer(&head, health);
+    let answer = answer(&head, health, metrics);
     // Whoever has gone away needs no answer.
     if stream.write_all(answer.as_bytes()).await.is_ok() {
         stream.shutdown().await.ok();
@@ -69,26 +76,24 @@ async fn read_head(stream: &mut TcpStream) -> Option<String> {
 }
 
 /// The whole response to a request with this head.
-fn answer(head: &str, health: &Health) -> String {
+fn answer(head: &str, health: &Health, metrics: &Page) -> String {
     let mut words = head.lines().next().unwrap_or_default().split(' ');
     let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    let asked = match path {
-        "/live" => Some(Health::live as fn(&Health) -> Result<(), String>),
-        "/ready" => Some(Health::ready as fn(&Health) -> Result<(), String>),
-        _ => None,
+    let says = |asked: Result<(), String>| match asked {
+        Ok(()) => ("200 OK", PLAIN, "ok\n".to_owned()),
+        Err(why) => ("503 Service Unavailable", PLAIN, format!("{why}\n")),
     };
-    let (status, body) = match (method, asked) {
-        (_, None) => ("404 Not Found", "there are /live and /ready".to_owned()),
-        ("GET", Some(ask)) => match ask(health) {
-            Ok(()) => ("200 OK", "ok".to_owned()),
-            Err(why) => ("503 Service Unavailable", why),
-        },
-        (_, Some(_)) => ("405 Method Not Allowed", "expected GET".to_owned()),
+    let (status, kind, body) = match (method, path) {
+        ("GET", "/live") => says(health.live()),
+        ("GET", "/ready") => says(health.ready()),
+        ("GET", "/metrics") => ("200 OK", EXPOSITION, metrics()),
+        (_, "/live" | "/ready" | "/metrics") => ("405 Method Not Allowed", PLAIN, "expected GET\n".to_owned()),
+        _ => ("404 Not Found", PLAIN, "there are /live, /ready and /metrics\n".to_owned()),
     };
     let allow = if status.starts_with("405") { "Allow: GET\r\n" } else { "" };
-    let length = body.len() + 1;
+    let length = body.len();
     format!(
-        "HTTP/1.1 {status}\r\n{allow}Content-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n{body}\n"
+        "HTTP/1.1 {status}\r\n{allow}Content-Type: {kind}\r\nContent-Length: {length}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n{body}"
     )
 }
 
@@ -102,7 +107,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (health, addr) = (Arc::new(Health::default()), listener.local_addr().unwrap());
         let mut tasks = JoinSet::new();
-        tasks.spawn(serve(listener, Arc::clone(&health)));
+        tasks.spawn(serve(listener, Arc::clone(&health), Arc::new(|| "smoother_workers_alive 1\n".to_owned())));
         (health, addr, tasks)
     }
 
@@ -124,10 +129,17 @@ mod tests {
         assert!(starting.starts_with("HTTP/1.1 503 ") && starting.contains("\r\n\r\nstarting: "), "{starting}");
         health.beat(true);
         assert!(get("/ready").await.starts_with("HTTP/1.1 200 OK\r\n"));
-        for path in ["/", "/metrics", "/live/", "/ready?x=1"] {
+        for path in ["/", "/metric", "/live/", "/ready?x=1"] {
             assert!(get(path).await.starts_with("HTTP/1.1 404 "), "{path}");
         }
-        assert!(ask(addr, "POST /live HTTP/1.1\r\n\r\n").await.starts_with("HTTP/1.1 405 "));
+        for path in ["/live", "/metrics"] {
+            assert!(ask(addr, &format!("POST {path} HTTP/1.1\r\n\r\n")).await.starts_with("HTTP/1.1 405 "));
+        }
+        let metrics = get("/metrics").await;
+        let (head, body) = metrics.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains("Content-Type: text/plain; version=0.0.4; charset=utf-8"), "{head}");
+        assert!(head.contains(&format!("Content-Length: {}", body.len())), "{head}");
+        assert_eq!(body, "smoother_workers_alive 1\n");
     }
 
     #[tokio::test]

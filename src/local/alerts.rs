@@ -16,6 +16,10 @@ pub(super) struct LocalAlerts {
 
 #[async_trait]
 impl Alerts for LocalAlerts {
+    fn name(&self) -> String {
+        format!("file {}", self.path.display())
+    }
+
     async fn publish(&self, alert: &Alert) -> PortResult<()> {
         let Alert { key, subject, count, .. } = alert;
         match alert.severity {
@@ -24,7 +28,7 @@ impl Alerts for LocalAlerts {
             Severity::Critical => tracing::error!(alert = key, count, "{subject}"),
         }
         let what = || format!("append to {}", self.path.display());
-        let mut line = serde_json::to_vec(alert).map_err(|error| PortError::permanent(what(), error))?;
+        let mut line = alert.to_json().into_bytes();
         line.push(b'\n');
         let path = Arc::clone(&self.path);
         tokio::task::spawn_blocking(move || {
@@ -42,7 +46,8 @@ impl Alerts for LocalAlerts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Timestamp;
+    use crate::pipeline::alerts::samples;
+    use crate::ports::alerts::Kind;
 
     #[tokio::test]
     async fn each_alert_is_a_line_of_its_own() {
@@ -50,21 +55,13 @@ mod tests {
         let path = dir.path().join("alerts.jsonl");
         let alerts = LocalAlerts { path: Arc::new(path.clone()) };
         for count in [1, 2] {
-            let alert = Alert {
-                key: "bedrock-error/AccessDeniedException/lane".to_owned(),
-                severity: Severity::Critical,
-                subject: "Bedrock refuses all calls".to_owned(),
-                body: "Two lines\nof text".to_owned(),
-                at: Timestamp(0),
-                count,
-            };
-            alerts.publish(&alert).await.unwrap();
+            alerts.publish(&Alert { count, ..samples::alert(Kind::AccessDenied) }).await.unwrap();
         }
         let text = std::fs::read_to_string(&path).unwrap();
         let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines.len(), 2);
         assert_eq!(lines[1]["count"], 2);
-        assert_eq!(lines[0]["severity"], "critical");
-        assert_eq!(lines[0]["body"], "Two lines\nof text");
+        assert_eq!((&lines[0]["severity"], &lines[0]["kind"]), (&"critical".into(), &"access-denied".into()));
+        assert!(lines[0]["text"].as_str().unwrap().contains("\nImpact: "));
     }
 }

@@ -9,7 +9,7 @@ use rusqlite::params;
 use super::database::{Database, Fault};
 use super::schema::integer;
 use crate::clock::Clock;
-use crate::ports::{Datum, Metrics, PortResult};
+use crate::ports::{Datum, Metrics, Undelivered};
 
 const KEPT: Duration = Duration::from_hours(14 * 24);
 
@@ -21,7 +21,9 @@ pub(super) struct LocalMetrics {
 
 #[async_trait]
 impl Metrics for LocalMetrics {
-    async fn put(&self, data: Vec<Datum>) -> PortResult<()> {
+    /// One transaction: all of it is in the table, or nothing.
+    async fn put(&self, data: Vec<Datum>) -> Result<(), Undelivered> {
+        let kept = data.clone();
         let oldest = integer((self.clock.now() - KEPT).0);
         self.database
             .write("local metrics: put", move |connection| {
@@ -45,6 +47,7 @@ impl Metrics for LocalMetrics {
                 Ok(())
             })
             .await
+            .map_err(|error| Undelivered { error, data: kept, lost: 0 })
     }
 }
 

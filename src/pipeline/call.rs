@@ -15,9 +15,10 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use self::attempts::End;
-use super::alerter::{After, News};
+use super::alerts::conditions::Condition;
 use super::batcher::{Batcher, Gathering};
 use super::hold::{HoldMessage, Keeper};
 use super::intake::{Intake, hand_back};
@@ -26,8 +27,9 @@ use super::record::Recorder;
 use super::tally::Tally;
 use crate::clock::Clock;
 use crate::models::Catalog;
-use crate::ports::{Delivery, Ledger, Model, Payloads, Ports, Queue, Severity};
+use crate::ports::{Delivery, Ledger, Model, Payloads, Ports, Queue};
 use crate::retry::Policy;
+use crate::telemetry::logs;
 
 /// Hold messages taken with one receive.
 const RECEIVE: usize = 50;
@@ -152,23 +154,17 @@ impl Caller {
     async fn handle(&self, delivery: Delivery, stop: &CancellationToken) {
         let kept = self.keeper.keep(&delivery.receipt);
         let end = match serde_json::from_str::<HoldMessage>(&delivery.body) {
-            Ok(message) => match self.see_through(&message, delivery.receive_count, stop).await {
-                End::Bury => self.bury(message).await,
-                end => end,
-            },
+            Ok(message) => {
+                let span = logs::held_span(&message.request_id, &message.lane);
+                match self.see_through(&message, delivery.receive_count, stop).instrument(span).await {
+                    End::Bury => self.bury(message).await,
+                    end => end,
+                }
+            }
             Err(error) => {
-                self.context.recorder.alerter().tell(News {
-                    key: "hold/unreadable".to_owned(),
-                    severity: Severity::Warning,
-                    after: After::First,
-                    subject: "smoother: a message in the hold queue is not smoother's".to_owned(),
-                    body: format!(
-                        "message {} in {} cannot be read ({error}). It is left alone and ends in the dead-letter queue.\n\
-                         Likely cause: something else sends to this queue. Producers send to the input queue.",
-                        delivery.message_id,
-                        self.hold.name()
-                    ),
-                });
+                let (queue, message) = (self.hold.name().to_owned(), delivery.message_id);
+                tracing::warn!(queue, message, %error, "a message in the hold queue is not smoother's");
+                self.context.recorder.alerter().tell(Condition::ForeignMessage { queue, message });
                 End::Leave
             }
         };

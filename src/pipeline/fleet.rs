@@ -27,6 +27,8 @@ const BEAT: Duration = Duration::from_secs(2);
 const LAPSE: Duration = Duration::from_secs(7);
 /// Whoever could not show itself for this long lets go of what it holds, well before others may take it over.
 const HOLD_FOR: Duration = Duration::from_secs(5);
+/// Unchanged for this long: lost, for on-call; a heartbeat may be late without anything being the matter.
+const LOST: Duration = Duration::from_secs(20);
 /// Heartbeats of the dead are cleared away after this long.
 const BURY: Duration = Duration::from_mins(1);
 
@@ -61,6 +63,9 @@ pub struct Member {
     pub shown_at: Timestamp,
     /// Its lanes, for `smoother status`.
     pub lanes: Vec<LaneSnapshot>,
+    /// Requests that it has brought to their end since it started.
+    #[serde(default)]
+    pub finished: u64,
     /// Quota tokens that it settled in the latest minutes, of each of its lanes; `None` when it does not measure other traffic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used: Option<Used>,
@@ -77,6 +82,15 @@ pub struct LaneUse {
     pub starts_per_minute: Option<f64>,
     /// It is paused for so long that whoever comes to its gate is sent back.
     pub paused: bool,
+}
+
+/// Who is there, and who should be.
+#[derive(Clone, Debug, Default)]
+pub struct Census {
+    /// Those that show themselves.
+    pub alive: Vec<Member>,
+    /// Those that fell silent without having left, as long as their last heartbeat is kept.
+    pub lost: Vec<Member>,
 }
 
 /// This replica's view of the fleet.
@@ -168,6 +182,23 @@ impl Fleet {
     pub fn is_alive(&self, worker: &str) -> bool {
         let seen = |sight: &Sight| sight.register.is_some() && !sight.dead;
         worker == self.worker || self.view().seen.get(worker).is_some_and(seen)
+    }
+
+    /// Who is there, as of the last beat.
+    #[must_use]
+    pub fn census(&self) -> Census {
+        let mut census = Census::default();
+        for (worker, sight) in &self.view().seen {
+            let Some(member) = sight.register.as_ref().and_then(|r| serde_json::from_str(&r.value).ok()) else {
+                continue;
+            };
+            if !sight.dead || *worker == self.worker {
+                census.alive.push(member);
+            } else if sight.since.elapsed() >= LOST {
+                census.lost.push(member);
+            }
+        }
+        census
     }
 
     /// What all replicas together do in each lane, by its name: as of their last heartbeats.

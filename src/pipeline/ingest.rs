@@ -11,6 +11,7 @@ use futures_util::StreamExt;
 use sha2::{Digest, Sha256};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::hold::Keeper;
 use super::intake::Intake;
@@ -25,9 +26,10 @@ use crate::ports::{Delivery, Inserted, Ledger, Payloads, PortError, PortResult, 
 use crate::request::message::{self, Fault, Invalid, Limits, Submission, Target};
 use crate::request::{
     Estimate, Failure, Lane, Metadata, ModelId, Operation, Outcome, PayloadRef, Priority, Request, RequestId, Row,
-    Status, Tenant, pointer,
+    Status, TRACEPARENT, Tenant, pointer,
 };
 use crate::retry;
+use crate::telemetry::logs;
 
 /// Messages taken at a time by one poller: bounds what a kill leaves to be delivered again.
 const BATCH: usize = 20;
@@ -204,8 +206,10 @@ impl Ingest {
         if deliveries.is_empty() {
             return;
         }
+        let began = self.clock.now();
         let _kept: Vec<_> = deliveries.iter().map(|d| self.keeper.keep(&d.receipt)).collect();
-        let examinations: Vec<_> = deliveries.iter().map(|d| self.examine(d)).collect();
+        let examinations: Vec<_> =
+            deliveries.iter().map(|d| self.examine(d).instrument(logs::message_span(&d.message_id))).collect();
         let examined: Vec<Examined> = futures_util::stream::iter(examinations).buffered(EXAMINED).collect().await;
 
         let mut rows = Vec::new();
@@ -222,12 +226,16 @@ impl Ingest {
                 Inserted::New => {
                     self.tally.admitted();
                     self.admitted.notify_one();
+                    self.recorder.tracer().ingested(self.input.name(), delivery, &row, began, self.clock.now());
                 }
                 Inserted::Exists(present) if is_repeat(&present, &row.request) => self.tally.repeated(),
                 Inserted::Exists(_) => refused.push((delivery, Refusal::conflict(&row.request))),
             }
         }
-        let rejections: Vec<_> = refused.into_iter().map(|(d, refusal)| self.reject(d, refusal)).collect();
+        let rejections = refused.into_iter().map(|(delivery, refusal)| {
+            self.reject(delivery, refusal).instrument(logs::message_span(&delivery.message_id))
+        });
+        let rejections: Vec<_> = rejections.collect();
         futures_util::stream::iter(rejections).buffer_unordered(EXAMINED).collect::<()>().await;
 
         let receipts = deliveries.into_iter().map(|d| d.receipt).collect();
@@ -241,6 +249,7 @@ impl Ingest {
         let now = self.clock.now();
         match self.read(delivery, now).await {
             Ok((submission, request)) => {
+                logs::note_request(&request);
                 let body = submission.body;
                 // Apart for every message: a repeat in another notation must not replace the bytes of the first.
                 let name = hex_digest(format!("{} {}", request.message_id, request.content_hash).as_bytes());
@@ -282,7 +291,7 @@ impl Ingest {
             model_id: model.id.clone(),
             downgraded_from: None,
             batch_id: submission.batch_id.clone(),
-            trace: None,
+            trace: self.trace_of(delivery),
             use_case: match &submission.target {
                 Target::UseCase(name) => Some(name.clone()),
                 Target::Model(_) => None,
@@ -299,6 +308,11 @@ impl Ingest {
             received_at: now,
         };
         Ok((submission, request))
+    }
+
+    fn trace_of(&self, delivery: &Delivery) -> Option<String> {
+        let traceparent = delivery.attributes.get(TRACEPARENT).map(String::as_str);
+        self.recorder.tracer().begin(traceparent).map(|context| context.to_string())
     }
 
     async fn fetch(&self, object: &ForeignObject) -> Result<Bytes, Fault> {
@@ -344,7 +358,7 @@ impl Ingest {
             model_id: refusal.model_id.unwrap_or_else(ModelId::unknown),
             downgraded_from: None,
             batch_id: refusal.batch_id,
-            trace: None,
+            trace: self.trace_of(delivery),
             use_case: None,
             lane: Lane::none(),
             tenant: refusal.tenant,
@@ -358,6 +372,7 @@ impl Ingest {
             received_at: now,
         };
         let outcome = Outcome { error: Some(refusal.failure), ..Outcome::at(now) };
+        logs::note_request(&request);
         let mut attempt = lifecycle::reject(request, outcome);
         // At most twice: under the id it asked for, and when others have that, under the message's own.
         for _ in 0..2 {
@@ -372,6 +387,7 @@ impl Ingest {
                 }
                 Some(Inserted::Exists(_)) => attempt.0.request.id = own_id.clone(),
                 Some(Inserted::New) | None => {
+                    self.recorder.tracer().ingested(self.input.name(), delivery, &row, now, self.clock.now());
                     self.recorder.publish_new(&row, None).await;
                     return;
                 }

@@ -19,6 +19,7 @@ mod lines;
 mod money;
 mod paused;
 mod shares;
+mod standstill;
 mod tenants;
 mod tend;
 
@@ -117,6 +118,7 @@ struct Term {
     watch: at_risk::Watch,
     money: Money,
     paused: Paused,
+    standstill: standstill::Watch,
 }
 
 impl Planner {
@@ -168,6 +170,7 @@ impl Planner {
         self.expire(term).await?;
         self.conclude().await?;
         self.watch_deadlines(term).await?;
+        self.watch_standstill(term);
         self.note_standing(number, term);
         Ok(())
     }

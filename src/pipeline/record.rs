@@ -12,18 +12,20 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::alerter::{After, Alerter, News};
+use super::alerts::Alerter;
+use super::alerts::conditions::Condition;
 use super::batcher::{Batcher, Gathering};
 use super::lifecycle::{self, Calls};
 use super::quotas::lane_limits;
 use super::spend::Spend;
 use super::tally::Tally;
+use super::tracer::Tracer;
 use crate::clock::Clock;
 use crate::models::Catalog;
-use crate::ports::{
-    Answer, Applied, Ledger, Outgoing, Payloads, PortError, Ports, PutKind, ReportRow, Severity, Transition,
+use crate::ports::{Answer, Applied, Ledger, Outgoing, Payloads, PortError, Ports, PutKind, ReportRow, Transition};
+use crate::request::{
+    Failure, Metadata, Outcome, QuotaUse, Row, Status, StoredResult, TRACEPARENT, TraceContext, Usage,
 };
-use crate::request::{Failure, Metadata, Outcome, QuotaUse, Row, Status, StoredResult, Usage};
 use crate::retry;
 
 /// Results and reports wait this long for others to share a call with.
@@ -84,6 +86,7 @@ pub struct Recorder {
     tally: Arc<Tally>,
     spend: Spend,
     alerter: Alerter,
+    tracer: Tracer,
     clock: Clock,
     inline_limit: usize,
 }
@@ -98,6 +101,8 @@ pub struct Context {
     pub spend: Spend,
     /// On-call.
     pub alerter: Alerter,
+    /// Traces.
+    pub tracer: Tracer,
     /// Wall time.
     pub clock: Clock,
     /// The longest result body, in bytes, that travels in the message.
@@ -117,7 +122,7 @@ impl Recorder {
             let results = Arc::clone(&results);
             async move { results.send(messages).await }
         });
-        let Context { catalog, tally, spend, alerter, clock, inline_limit } = context;
+        let Context { catalog, tally, spend, alerter, tracer, clock, inline_limit } = context;
         let recorder = Self {
             ledger: Arc::clone(&ports.ledger),
             payloads: Arc::clone(&ports.payloads),
@@ -127,6 +132,7 @@ impl Recorder {
             tally,
             spend,
             alerter,
+            tracer,
             clock,
             inline_limit,
         };
@@ -231,23 +237,23 @@ impl Recorder {
         &self.alerter
     }
 
+    /// Requests that this worker has brought to their end.
+    #[must_use]
+    pub fn finished(&self) -> u64 {
+        self.tally.totals().finished.values().sum()
+    }
+
+    /// Where spans are made.
+    #[must_use]
+    pub fn tracer(&self) -> &Tracer {
+        &self.tracer
+    }
+
     /// Notes a port's failure: log, metric, alert.
     pub fn port_failed(&self, error: &PortError) {
         self.tally.port_error();
         tracing::warn!(%error, retryable = error.retryable, "a service call failed and will be repeated");
-        if !error.retryable {
-            self.alerter.tell(News {
-                key: format!("port/{}", error.what),
-                severity: Severity::Critical,
-                after: After::First,
-                subject: format!("smoother cannot {}", error.what),
-                body: format!(
-                    "{error}\n\nImpact: work that needs this waits and is repeated until it works; nothing is lost.\n\
-                     Likely causes: a missing permission of the task role, a deleted or renamed resource, a wrong name in the configuration.\n\
-                     Look: smoother check-config; then the role's policy and the resource itself."
-                ),
-            });
-        }
+        self.alerter.tell(Condition::port(error));
     }
 
     async fn finish(&self, attempted: &Attempted<'_>, status: Status, outcome: Outcome, body: Option<&Bytes>) -> bool {
@@ -272,11 +278,13 @@ impl Recorder {
 
     async fn send(&self, row: &Row, body: Option<&Bytes>) {
         let Some(report) = ReportRow::of(row) else { return };
-        let message = self.message(row, body);
+        let context = self.tracer.result_context(&row.request);
+        let message = self.message(row, body, context);
         tokio::join!(
             retry::until_done(|e| self.port_failed(e), || self.reports.write(report.clone())),
             retry::until_done(|e| self.port_failed(e), || self.results.write(message.clone())),
         );
+        self.tracer.recorded(row, context, self.clock.now());
         tracing::info!(
             request_id = %row.request.id,
             status = %row.status,
@@ -290,7 +298,8 @@ impl Recorder {
         );
     }
 
-    fn message(&self, row: &Row, body: Option<&Bytes>) -> Outgoing {
+    fn message(&self, row: &Row, body: Option<&Bytes>, context: Option<TraceContext>) -> Outgoing {
+        let traceparent = context.map(|context| context.to_string()).unwrap_or_default();
         let request = &row.request;
         let outcome = row.outcome.as_ref();
         let stored = outcome.and_then(|o| o.result.as_ref());
@@ -322,6 +331,7 @@ impl Recorder {
             ("tenant", request.tenant.as_str()),
             ("model_id", model_id.unwrap_or_default()),
             ("priority", request.priority.class()),
+            (TRACEPARENT, traceparent.as_str()),
         ];
         Outgoing {
             body: queue_safe(serde_json::to_string(&message).unwrap_or_default()),

@@ -1,17 +1,19 @@
 //! Counts what happens: one event per request feeds the metrics, and the summary that people read at the end.
 
+mod exposition;
 pub mod metrics;
+mod states;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use self::metrics::Metric;
-use super::pace::LaneSnapshot;
-use super::plan::Reading;
+use self::exposition::Buckets;
+use self::metrics::{Kind, Metric};
+pub use self::states::Standing;
 use super::usage::{KEPT_MINUTES, Used};
 use crate::clock::Timestamp;
 use crate::ports::Minute;
@@ -23,6 +25,11 @@ use crate::request::{Lane, Priority, Status, Usage};
 /// Waits and other durations in milliseconds, one day at most, to three digits.
 const LONGEST_MS: u64 = 24 * 3600 * 1000;
 
+/// Data that were not delivered are kept up to this many, the oldest go first: hours of a worker with a dozen lanes.
+const KEPT_DATA: usize = 20_000;
+/// CloudWatch takes nothing that is older than two weeks.
+const KEPT_FOR: Duration = Duration::from_hours(14 * 24 - 1);
+
 /// What happened in this process. Shared by all stages.
 #[derive(Default)]
 pub struct Tally(Mutex<Counts>);
@@ -33,6 +40,9 @@ struct Counts {
     waits: BTreeMap<&'static str, Histogram<u64>>,
     average_call_ms: Option<f64>,
     pending: BTreeMap<Series, (Unit, Samples)>,
+    undelivered: VecDeque<Datum>,
+    counted: BTreeMap<Series, f64>,
+    measured: BTreeMap<Series, Buckets>,
     used: Used,
 }
 
@@ -182,56 +192,20 @@ impl Tally {
         });
     }
 
-    /// How a lane stands, once a minute. Quota use is a share of the fleet's whole quota, so that the sum over the workers is
-    /// the fleet's use.
-    pub fn observe_lane(&self, lane: &LaneSnapshot) {
+    /// How things stand, once a minute.
+    pub fn observe(&self, standing: &Standing) {
         self.with(|c| {
-            let mut add = |metric: Metric<1>, value: Option<f64>| {
-                if let Some(value) = value {
-                    c.add(metric, [&lane.lane], value);
-                }
-            };
-            let share = |used: f64, quota: Option<f64>| quota.filter(|q| *q > 0.0).map(|quota| 100.0 * used / quota);
-            add(metrics::TOKEN_QUOTA_USE, share(lane.tokens_last_minute, lane.tokens_per_minute));
-            add(metrics::REQUEST_QUOTA_USE, share(lane.requests_last_minute as f64, lane.requests_per_minute));
-            add(metrics::QUOTA_SHARE, Some(100.0 * lane.share));
-            add(metrics::CALLS_IN_FLIGHT, Some(f64::from(lane.in_flight)));
-            add(metrics::RESERVED_TOKENS, Some(lane.reserved_tokens));
-            add(metrics::ADAPTIVE_FACTOR, Some(lane.factor));
-            add(metrics::OTHER_TRAFFIC, lane.background.map(|share| 100.0 * share));
-            add(metrics::INPUT_RATIO, Some(lane.input_ratio));
-            add(metrics::TYPICAL_OUTPUT_TOKENS, lane.typical_output);
-            add(metrics::RESERVED_PER_USED, lane.reserved_per_used);
-        });
-    }
-
-    /// This worker is there, once a minute.
-    pub fn observe_worker(&self) {
-        self.with(|c| {
-            c.add(metrics::WORKERS_ALIVE, [], 1.0);
+            for state in standing.states() {
+                c.sample(state.series, state.unit, state.value);
+            }
             // An alarm compares it with the backlog, and nothing finished must not look like nothing known.
             c.add(metrics::REQUESTS_FINISHED, [], 0.0);
         });
     }
 
-    /// How the fleet's work stands, once a minute; told by the planner.
-    pub fn observe_fleet(&self, reading: &Reading) {
-        self.with(|c| {
-            if let Some(backlog) = &reading.backlog {
-                let mut classes = Priority::CLASSES.map(|class| (class, 0));
-                for (priority, rows) in backlog {
-                    for (_, sum) in classes.iter_mut().filter(|(class, _)| *class == priority.class()) {
-                        *sum += rows;
-                    }
-                }
-                for (class, rows) in classes {
-                    c.add(metrics::BACKLOG_OF_PRIORITY, [class], rows as f64);
-                }
-                c.add(metrics::BACKLOG, [], backlog.values().sum::<u64>() as f64);
-            }
-            c.add(metrics::OLDEST_WAIT, [], reading.oldest_wait.as_millis() as f64);
-            c.add(metrics::BUDGETS_USED_UP, [], reading.budgets_used_up as f64);
-        });
+    /// Spans were dropped.
+    pub fn spans_dropped(&self, spans: usize) {
+        self.with(|c| c.add(metrics::SPANS_DROPPED, [], spans as f64));
     }
 
     /// A port call failed and will be repeated.
@@ -257,22 +231,39 @@ impl Tally {
         self.with(|c| c.average_call_ms).map(|ms| Duration::from_secs_f64(ms / 1000.0))
     }
 
-    /// Takes what has gathered for the metrics since the last time.
+    /// All there is since the start, and how things stand, in Prometheus' text format.
+    pub fn exposition(&self, standing: &Standing) -> String {
+        self.with(|c| exposition::render(&c.counted, &c.measured, &standing.states()))
+    }
+
+    /// Takes what has gathered for the metrics since the last time, and what was put back and is not too old by now. `at` is
+    /// when that time began.
     pub fn take_data(&self, at: Timestamp) -> Vec<Datum> {
-        let pending = self.with(|c| std::mem::take(&mut c.pending));
-        pending
-            .into_iter()
-            .map(|((name, dimensions), (unit, s))| Datum {
-                name,
-                dimensions,
-                at,
-                unit,
-                count: s.count,
-                sum: s.total,
-                min: s.min,
-                max: s.max,
-            })
-            .collect()
+        let (pending, undelivered) =
+            self.with(|c| (std::mem::take(&mut c.pending), std::mem::take(&mut c.undelivered)));
+        let kept = undelivered.into_iter().filter(|datum| at.since(datum.at) < KEPT_FOR);
+        let fresh = pending.into_iter();
+        kept.chain(fresh.map(|((name, dimensions), (unit, s))| Datum {
+            name,
+            dimensions,
+            at,
+            unit,
+            count: s.count,
+            sum: s.total,
+            min: s.min,
+            max: s.max,
+        }))
+        .collect()
+    }
+
+    /// Keeps data that could not be delivered for the next time. How many of the oldest were dropped instead, for want of room.
+    pub fn put_back(&self, data: Vec<Datum>) -> usize {
+        self.with(|c| {
+            c.undelivered.extend(data);
+            let over = c.undelivered.len().saturating_sub(KEPT_DATA);
+            c.undelivered.drain(..over);
+            over
+        })
     }
 
     fn class(report: &ReportRow) -> &'static str {
@@ -286,10 +277,18 @@ impl Tally {
 
 impl Counts {
     fn add<const N: usize>(&mut self, metric: Metric<N>, values: [&str; N], value: f64) {
-        let Metric { name, unit, dimensions } = metric;
-        let dimensions = dimensions.into_iter().zip(values.map(str::to_owned)).collect();
+        let series = states::series(metric, values);
+        match metric.kind {
+            Kind::Counter => *self.counted.entry(series.clone()).or_default() += value,
+            Kind::Histogram => self.measured.entry(series.clone()).or_default().observe(value),
+            Kind::Gauge => {}
+        }
+        self.sample(series, metric.unit, value);
+    }
+
+    fn sample(&mut self, series: Series, unit: Unit, value: f64) {
         let fresh = Samples { count: 0.0, total: 0.0, min: f64::INFINITY, max: f64::NEG_INFINITY };
-        let (_, samples) = self.pending.entry((name, dimensions)).or_insert((unit, fresh));
+        let (_, samples) = self.pending.entry(series).or_insert((unit, fresh));
         samples.count += 1.0;
         samples.total += value;
         samples.min = samples.min.min(value);
@@ -321,6 +320,8 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::pipeline::pace::LaneSnapshot;
+    use crate::pipeline::plan::Reading;
 
     fn lane() -> LaneSnapshot {
         let lane = serde_json::json!({
@@ -359,7 +360,7 @@ mod tests {
             [(0, 1), (1, 2), (2, 3), (5, 4), (9, 5)].map(|(n, rows)| (Priority::from_number(n).unwrap(), rows));
         let reading =
             Reading { backlog: Some(backlog.into()), oldest_wait: Duration::from_secs(2), budgets_used_up: 0 };
-        tally.observe_fleet(&reading);
+        tally.observe(&Standing { lanes: vec![], reading: Some(reading) });
         let data = tally.take_data(Timestamp(0));
         let told: Vec<(&str, &str, f64)> =
             data.iter().map(|d| (d.name, d.dimensions.first().map_or("", |(_, value)| value), d.sum)).collect();
@@ -372,6 +373,8 @@ mod tests {
             ("Backlog", "urgent", 1.0),
             ("BudgetsUsedUp", "", 0.0),
             ("OldestWait", "", 2000.0),
+            ("RequestsFinished", "", 0.0),
+            ("WorkersAlive", "", 1.0),
         ];
         assert_eq!(told, expected);
     }
@@ -387,19 +390,64 @@ mod tests {
         tally.settled(&lane_of, 1.0, Timestamp(0));
         tally.finished(&ReportRow::example());
         tally.finished(&ReportRow { status: Status::Expired, ..ReportRow::example() });
-        tally.observe_worker();
-        tally.observe_fleet(&Reading {
-            backlog: Some(BTreeMap::new()),
-            oldest_wait: Duration::ZERO,
-            budgets_used_up: 0,
-        });
-        tally.observe_lane(&lane());
+        let reading = Reading { backlog: Some(BTreeMap::new()), oldest_wait: Duration::ZERO, budgets_used_up: 0 };
+        tally.observe(&Standing { lanes: vec![lane()], reading: Some(reading) });
+        tally.spans_dropped(1);
         tally.port_error();
         let data = tally.take_data(Timestamp(0));
         let counted: BTreeSet<_> =
             data.iter().map(|d| (d.name, d.dimensions.iter().map(|(name, _)| *name).collect::<Vec<_>>())).collect();
         let table: BTreeSet<_> = metrics::METRICS.iter().map(|m| (m.name, m.dimensions.to_vec())).collect();
         assert_eq!(counted, table);
+    }
+
+    #[test]
+    fn what_was_not_delivered_goes_with_the_next_unless_it_is_too_much_or_too_old() {
+        let (tally, hour) = (Tally::default(), |n: u64| Timestamp(n * 3_600_000));
+        tally.admitted();
+        let first = tally.take_data(hour(0));
+        assert_eq!(tally.put_back(first.clone()), 0);
+        tally.admitted();
+        let both = tally.take_data(hour(1));
+        assert_eq!(both.iter().map(|d| (d.at, d.sum)).collect::<Vec<_>>(), [(hour(0), 1.0), (hour(1), 1.0)]);
+        tally.put_back(both);
+        assert_eq!(tally.take_data(hour(14 * 24 - 1)).iter().map(|d| d.at).collect::<Vec<_>>(), [hour(1)]);
+        let many: Vec<Datum> = (0..20_003).map(|n| Datum { at: Timestamp(n), ..first[0].clone() }).collect();
+        assert_eq!(tally.put_back(many), 3);
+        let kept = tally.take_data(Timestamp(20_003));
+        assert_eq!((kept.len(), kept[0].at), (20_000, Timestamp(3)), "the oldest go first");
+    }
+
+    #[test]
+    fn both_ways_tell_the_same() {
+        let tally = Tally::default();
+        for (status, wait_ms, cost) in [(Status::Succeeded, 40, 0.1), (Status::Failed, 90_000, 0.2)] {
+            tally.finished(&ReportRow { status, wait_ms, cost_usd: Some(cost), ..ReportRow::example() });
+        }
+        tally.called("l", Some(CallErrorClass::ThrottledTokens));
+        let standing = Standing { lanes: vec![lane()], reading: None };
+        tally.observe(&standing);
+        let data = tally.take_data(Timestamp(0));
+        let page = tally.exposition(&standing);
+        let mut compared = 0;
+        for entry in metrics::METRICS.iter().filter(|entry| entry.is_exposed()) {
+            let of = data.iter().filter(|d| {
+                d.name == entry.name && d.dimensions.iter().map(|(name, _)| *name).eq(entry.dimensions.iter().copied())
+            });
+            for datum in of {
+                let labels: Vec<String> =
+                    datum.dimensions.iter().map(|(n, v)| format!("{}=\"{v}\"", n.to_lowercase())).collect();
+                let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+                let suffix = if entry.kind == Kind::Histogram { "_sum" } else { "" };
+                let sample = format!("{}{suffix}{labels} ", entry.prometheus());
+                let told =
+                    page.lines().find_map(|line| line.strip_prefix(&sample)).unwrap_or_else(|| panic!("{sample}"));
+                let told: f64 = told.parse().unwrap();
+                assert!((told - datum.sum * entry.scale()).abs() < 1e-9, "{sample}: {told} and {}", datum.sum);
+                compared += 1;
+            }
+        }
+        assert!(compared > 15, "{compared}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use serde::Serialize;
 
-use super::PortResult;
+use super::PortError;
 use crate::clock::Timestamp;
 
 /// A metric's unit, as CloudWatch names it.
@@ -53,9 +53,20 @@ pub struct Datum {
     pub max: f64,
 }
 
+/// A delivery that failed, as a whole or in part.
+#[derive(Debug)]
+pub struct Undelivered {
+    /// Why.
+    pub error: PortError,
+    /// What was certainly not taken, and may be delivered again.
+    pub data: Vec<Datum>,
+    /// How many data must not be delivered again: they were refused for what they say, or may have been taken.
+    pub lost: usize,
+}
+
 /// Where metrics go.
 #[async_trait]
 pub trait Metrics: Send + Sync {
-    /// Delivers all of them, in as few calls as the service allows. All or an error; a repeat would count twice.
-    async fn put(&self, data: Vec<Datum>) -> PortResult<()>;
+    /// Delivers all of them, in as few calls as the service allows. After a failure the rest tells what has not been counted.
+    async fn put(&self, data: Vec<Datum>) -> Result<(), Undelivered>;
 }

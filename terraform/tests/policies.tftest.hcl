@@ -24,7 +24,9 @@ variables {
   usage_feed      = false
 
   metrics_namespace = "Smoother/test"
+  otlp_endpoint     = ""
 
+  webhook_secret_arn     = ""
   queue_arns             = { input = "arn:input", hold = "arn:hold", hold_dlq = "arn:hold-dlq", results = "arn:results" }
   input_queue_arn        = "arn:input"
   admin_secret_arn       = "arn:aws:secretsmanager:us-east-1:123456789012:secret:s"

@@ -23,9 +23,11 @@ variables {
 
   queue_arns             = { input = "arn:input", hold = "arn:hold", hold_dlq = "arn:hold-dlq", results = "arn:results" }
   topic_arn              = "arn:topic"
+  webhook_secret_arn     = ""
   allowed_source_buckets = []
   backlog_per_replica    = 5000
   metrics_namespace      = "Smoother/test"
+  otlp_endpoint          = ""
   autoscaling            = true
 
   input_queue_arn     = "arn:input"
@@ -41,6 +43,54 @@ variables {
   security_group_id = "sg-worker"
   schedule          = "rate(1 day)"
   role_arns         = []
+}
+
+run "worker_with_a_collector" {
+  module {
+    source = "./modules/worker"
+  }
+
+  variables {
+    replicas      = { min = 2, max = 4 }
+    otlp_endpoint = "http://collector.example.internal:4318/otlp"
+  }
+
+  assert {
+    condition     = aws_vpc_security_group_egress_rule.collector[0].from_port == 4318 && aws_vpc_security_group_egress_rule.collector[0].to_port == 4318 && aws_vpc_security_group_egress_rule.collector[0].ip_protocol == "tcp"
+    error_message = "the collector's port is closed"
+  }
+}
+
+run "worker_with_a_collector_by_http" {
+  module {
+    source = "./modules/worker"
+  }
+
+  variables {
+    replicas      = { min = 2, max = 4 }
+    otlp_endpoint = "http://collector.example.internal"
+  }
+
+  assert {
+    condition     = aws_vpc_security_group_egress_rule.collector[0].from_port == 80
+    error_message = "the port of plain HTTP is closed"
+  }
+}
+
+run "worker_with_a_collector_by_https" {
+  module {
+    source = "./modules/worker"
+  }
+
+  variables {
+    replicas      = { min = 2, max = 4 }
+    otlp_endpoint = "https://collector.example.com/otlp"
+  }
+
+  assert {
+    condition     = length(aws_vpc_security_group_egress_rule.collector) == 0
+    error_message = "HTTPS is open already"
+  }
 }
 
 run "worker" {
@@ -100,6 +150,11 @@ run "worker" {
   assert {
     condition     = aws_security_group.this.name == "smoother-worker" && length(aws_security_group.this.ingress) == 0 && aws_vpc_security_group_egress_rule.https.from_port == 443 && aws_vpc_security_group_egress_rule.https.to_port == 443 && aws_vpc_security_group_egress_rule.https.ip_protocol == "tcp"
     error_message = "something can connect to workers, or they to more than HTTPS"
+  }
+
+  assert {
+    condition     = length(aws_vpc_security_group_egress_rule.collector) == 0
+    error_message = "without a collector HTTPS is the only way out"
   }
 
   assert {

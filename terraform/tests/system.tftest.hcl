@@ -43,6 +43,7 @@ run "defaults" {
       SMOOTHER_MAX_CONCURRENT_EXECUTIONS = "30"
       SMOOTHER_ALARM_THRESHOLD           = "5"
       SMOOTHER_ALARM_EVALUATION_PERIODS  = "1"
+      SMOOTHER_ALERT_COOLDOWN            = "900s"
       SMOOTHER_DASHBOARD_NAME            = "bedrock-errors"
       SMOOTHER_METRICS_NAMESPACE         = "Smoother"
       SMOOTHER_QUEUE_DEPTH_THRESHOLD     = "100"
@@ -57,6 +58,7 @@ run "defaults" {
       SMOOTHER_ALLOWED_MODELS            = "amazon.*,anthropic.*,us.amazon.*,us.anthropic.*"
       SMOOTHER_USAGE_FEED                = "false"
       SMOOTHER_RETENTION_DAYS            = "30"
+      SMOOTHER_TRACE_SAMPLE_RATIO        = "1"
       SMOOTHER_REPORT_RETENTION_DAYS     = "400"
       SMOOTHER_DRAIN_GRACE               = "100s"
       SMOOTHER_HEALTH_LISTEN             = "127.0.0.1:8080"
@@ -79,11 +81,15 @@ run "settings_reach_the_worker" {
     max_concurrent_executions = 31
     alarm_threshold           = 6
     alarm_evaluation_periods  = 2
+    alert_cooldown            = 600
+    alert_webhook_secret_arn  = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:on-call/webhook-AbCdEf"
     dashboard_name            = "night-calls"
     queue_depth_threshold     = 101
     allowed_models            = ["eu.amazon.nova-lite-v1:0"]
     allowed_source_buckets    = ["their-bucket", "our-bucket"]
     usage_feed                = true
+    otlp_endpoint             = "http://collector.example.internal:4318"
+    trace_sample_ratio        = 0.25
     retention_days            = 9
     settings_file             = "tests/fixtures/settings.toml"
   }
@@ -97,6 +103,7 @@ run "settings_reach_the_worker" {
         SMOOTHER_MAX_CONCURRENT_EXECUTIONS = "31"
         SMOOTHER_ALARM_THRESHOLD           = "6"
         SMOOTHER_ALARM_EVALUATION_PERIODS  = "2"
+        SMOOTHER_ALERT_COOLDOWN            = "600s"
         SMOOTHER_DASHBOARD_NAME            = "night-calls"
         SMOOTHER_QUEUE_DEPTH_THRESHOLD     = "101"
         SMOOTHER_REQUESTS_TABLE            = "night-requests"
@@ -106,10 +113,17 @@ run "settings_reach_the_worker" {
         SMOOTHER_ALLOWED_SOURCE_BUCKETS    = "their-bucket,our-bucket"
         SMOOTHER_USAGE_FEED                = "true"
         SMOOTHER_RETENTION_DAYS            = "9"
+        SMOOTHER_OTLP_ENDPOINT             = "http://collector.example.internal:4318"
+        SMOOTHER_TRACE_SAMPLE_RATIO        = "0.25"
         SMOOTHER_SETTINGS                  = "usd_per_day = 25\n"
       } : contains(jsondecode(module.worker.container_definitions)[0].environment, { name = name, value = value })
     ])
     error_message = "the worker's environment is ${jsonencode(jsondecode(module.worker.container_definitions)[0].environment)}"
+  }
+
+  assert {
+    condition     = jsondecode(module.worker.container_definitions)[0].secrets == [{ name = "SMOOTHER_ALERT_WEBHOOK_URL", valueFrom = var.alert_webhook_secret_arn }]
+    error_message = "the worker is not given the webhook's secret"
   }
 
   assert {

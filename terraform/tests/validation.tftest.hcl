@@ -26,6 +26,8 @@ run "first_bad_values" {
     allowed_models            = []                              # none
     allowed_source_buckets    = ["arn:aws:s3:::their-bucket"]   # arn
     settings_file             = "no-such-file.toml"             # missing
+    otlp_endpoint             = "collector:4318"                # no scheme
+    trace_sample_ratio        = 1.1                             # more than all
     retention_days            = 0                               # zero
     cpu_architecture          = "arm64"                         # alias
     memory                    = 512                             # too little
@@ -41,6 +43,8 @@ run "first_bad_values" {
     discovery_role_arns       = ["arn:aws:iam::123456789012:user/someone"] # user
     alarm_threshold           = 0                                          # zero
     alarm_evaluation_periods  = 0                                          # zero
+    alert_cooldown            = 0                                          # zero
+    alert_webhook_secret_arn  = "https://hooks.example.com/x"              # URL
     dashboard_name            = "bedrock.errors"                           # dot
     metrics_namespace         = "AWS/SQS"                                  # AWS's own
     log_retention_days        = 100                                        # between
@@ -59,6 +63,8 @@ run "first_bad_values" {
     var.allowed_models,
     var.allowed_source_buckets,
     var.settings_file,
+    var.otlp_endpoint,
+    var.trace_sample_ratio,
     var.retention_days,
     var.cpu_architecture,
     var.memory,
@@ -74,6 +80,8 @@ run "first_bad_values" {
     var.discovery_role_arns,
     var.alarm_threshold,
     var.alarm_evaluation_periods,
+    var.alert_cooldown,
+    var.alert_webhook_secret_arn,
     var.dashboard_name,
     var.metrics_namespace,
     var.log_retention_days,
@@ -84,33 +92,37 @@ run "second_bad_values" {
   command = plan
 
   variables {
-    name                      = "9lives"                             # digit first
-    notification_email        = "oncall@localhost"                   # no domain
-    image                     = "registry.example.com:5000/smoother" # port is no tag
-    tags                      = { "" = "x" }                         # empty key
-    average_request_duration  = 3601                                 # over an hour
-    minutes_to_process        = 1.5                                  # fraction
-    max_concurrent_executions = 1.5                                  # fraction
-    queue_depth_threshold     = 1.5                                  # fraction
-    allowed_models            = ["amazon nova"]                      # space
-    allowed_source_buckets    = ["Their-Bucket"]                     # capital
-    settings_file             = "tests"                              # folder
-    retention_days            = 0.5                                  # fraction
-    memory                    = 5120                                 # too much
-    min_replicas              = 1.5                                  # fraction
-    backlog_per_replica       = 1.5                                  # fraction
-    vpc_cidr                  = "10.83.0.0/24"                       # too small
-    gateway_replicas          = 1.5                                  # fraction
-    gateway_cidrs             = ["203.0.113.7/24"]                   # host bits
-    discovery_schedule        = "cron(0 6 * * *)"                    # unix cron
-    export_schedule           = "cron(0 6 * * *)"                    # unix cron
+    name                      = "9lives"                               # digit first
+    notification_email        = "oncall@localhost"                     # no domain
+    image                     = "registry.example.com:5000/smoother"   # port is no tag
+    tags                      = { "" = "x" }                           # empty key
+    average_request_duration  = 3601                                   # over an hour
+    minutes_to_process        = 1.5                                    # fraction
+    max_concurrent_executions = 1.5                                    # fraction
+    queue_depth_threshold     = 1.5                                    # fraction
+    allowed_models            = ["amazon nova"]                        # space
+    allowed_source_buckets    = ["Their-Bucket"]                       # capital
+    settings_file             = "tests"                                # folder
+    otlp_endpoint             = "http://a:b@collector:4318"            # with a password
+    trace_sample_ratio        = -0.1                                   # less than none
+    retention_days            = 0.5                                    # fraction
+    memory                    = 5120                                   # too much
+    min_replicas              = 1.5                                    # fraction
+    backlog_per_replica       = 1.5                                    # fraction
+    vpc_cidr                  = "10.83.0.0/24"                         # too small
+    gateway_replicas          = 1.5                                    # fraction
+    gateway_cidrs             = ["203.0.113.7/24"]                     # host bits
+    discovery_schedule        = "cron(0 6 * * *)"                      # unix cron
+    discovery_role_arns       = ["models"]                             # name
+    alarm_threshold           = 1.5                                    # fraction
+    alarm_evaluation_periods  = 1.5                                    # fraction
+    alert_cooldown            = 1.5                                    # fraction
+    alert_webhook_secret_arn  = "arn:aws:sns:us-east-1:123456789012:t" # topic
+    dashboard_name            = ""                                     # empty
+    metrics_namespace         = "two words"                            # blank
+    log_retention_days        = 0                                      # for ever
+    export_schedule           = "cron(0 6 * * *)"                      # unix cron
     report_retention_days     = 3651
-    discovery_role_arns       = ["models"]  # name
-    alarm_threshold           = 1.5         # fraction
-    alarm_evaluation_periods  = 1.5         # fraction
-    dashboard_name            = ""          # empty
-    metrics_namespace         = "two words" # blank
-    log_retention_days        = 0           # for ever
   }
 
   expect_failures = [
@@ -125,6 +137,8 @@ run "second_bad_values" {
     var.allowed_models,
     var.allowed_source_buckets,
     var.settings_file,
+    var.otlp_endpoint,
+    var.trace_sample_ratio,
     var.retention_days,
     var.memory,
     var.min_replicas,
@@ -138,6 +152,8 @@ run "second_bad_values" {
     var.discovery_role_arns,
     var.alarm_threshold,
     var.alarm_evaluation_periods,
+    var.alert_cooldown,
+    var.alert_webhook_secret_arn,
     var.dashboard_name,
     var.metrics_namespace,
     var.log_retention_days,
@@ -162,9 +178,10 @@ run "third_bad_values" {
     vpc_cidr                  = "10.0.0.0/8"                           # too large
     gateway_cidrs             = ["2001:db8::/32"]                      # ipv6
     discovery_schedule        = "rate(0 days)"                         # zero
+    alarm_evaluation_periods  = 101                                    # too many
+    alert_cooldown            = 604801                                 # too long
     export_schedule           = "rate(0 days)"                         # zero
     report_retention_days     = 1.5
-    alarm_evaluation_periods  = 101 # too many
   }
 
   expect_failures = [
@@ -185,6 +202,7 @@ run "third_bad_values" {
     var.export_schedule,
     var.report_retention_days,
     var.alarm_evaluation_periods,
+    var.alert_cooldown,
   ]
 }
 
@@ -384,6 +402,7 @@ run "unusual_values_are_taken" {
     vpc_cidr                  = "192.168.0.0/23"
     discovery_schedule        = "at(2030-01-31T06:00:00)"
     alarm_evaluation_periods  = 100
+    alert_cooldown            = 604800
     log_retention_days        = 3653
   }
 

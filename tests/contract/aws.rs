@@ -16,7 +16,7 @@ use futures_util::future::BoxFuture;
 use smoother::aws::export_bucket::ExportBucket;
 use smoother::aws::{self, clients, provision};
 use smoother::clock::Clock;
-use smoother::ports::{Alert, Severity};
+use smoother::ports::Alert;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::sync::OnceCell;
@@ -229,18 +229,17 @@ async fn an_alert_reaches_the_topics_subscribers() {
     subscribe.send().await.unwrap();
 
     let ports = aws::connect_with(&config, &provisioned.settings(REGION), Clock::system()).unwrap();
-    let alert = Alert {
-        key: "bedrock-error/AccessDeniedException/lane".to_owned(),
-        severity: Severity::Critical,
-        subject: "Access denied: ünd\nmore".to_owned(),
-        body: "Look at the role.".to_owned(),
-        at: Clock::system().now(),
-        count: 2,
-    };
-    ports.alerts.publish(&alert).await.unwrap();
+    let alert =
+        Alert { subject: "Access denied: ünd\nmore".to_owned(), ..crate::outlets::alert("access-denied/lane") };
+    ports.alerts[0].publish(&alert).await.unwrap();
     let received = ports.results.receive(1, Duration::from_secs(10)).await.unwrap().remove(0);
     let notification: serde_json::Value = serde_json::from_str(&received.body).unwrap();
     assert_eq!(notification["Subject"], "Access denied: nd more");
-    assert!(notification["Message"].as_str().unwrap().starts_with("Look at the role.\n\n{"), "{notification}");
-    assert_eq!(notification["MessageAttributes"]["severity"]["Value"], "critical");
+    let data: serde_json::Value = serde_json::from_str(notification["Message"].as_str().unwrap()).unwrap();
+    assert_eq!((&data["key"], &data["text"]), (&"access-denied/lane".into(), &alert.text().into()));
+    for (name, value) in
+        [("severity", "critical"), ("kind", "access-denied"), ("state", "firing"), ("key", "access-denied/lane")]
+    {
+        assert_eq!(notification["MessageAttributes"][name]["Value"], value, "{notification}");
+    }
 }

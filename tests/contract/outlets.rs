@@ -1,6 +1,7 @@
 //! `ports::alerts` and `ports::metrics`: what goes out can be delivered.
 
 use smoother::clock::Timestamp;
+use smoother::ports::alerts::{Amount, Kind, Number, State, Step};
 use smoother::ports::{Alert, Datum, Severity, Unit};
 
 use crate::Fixture;
@@ -8,17 +9,37 @@ use crate::support::unique;
 
 const AT: Timestamp = Timestamp(1_795_252_123_456);
 
+/// An alert with texts that tend to break.
+pub fn alert(key: &str) -> Alert {
+    Alert {
+        schema_version: Alert::SCHEMA_VERSION,
+        kind: Kind::AccessDenied,
+        key: key.to_owned(),
+        severity: Severity::Critical,
+        state: State::Firing,
+        subject: "x".repeat(100),
+        impact: "Zeile 1 – Ünïcödé\nline 2\n".repeat(200),
+        numbers: vec![Number { name: "refused_calls", amount: Amount::Number(3.0), unit: "calls" }],
+        causes: vec!["“a policy”".to_owned()],
+        look: vec![Step { why: "why".to_owned(), run: Some("smoother status 'a b'".to_owned()) }],
+        fix: Vec::new(),
+        dashboard: None,
+        runbook: "docs/runbook.md#access-denied".to_owned(),
+        deployment: "Smoother us-east-1".to_owned(),
+        at: AT,
+        since: AT,
+        count: 3,
+        worker: "w".to_owned(),
+    }
+}
+
 pub async fn alerts_of_every_severity_are_taken(fixture: &Fixture) {
     for severity in [Severity::Info, Severity::Warning, Severity::Critical] {
-        let alert = Alert {
-            key: unique("bedrock-error/AccessDeniedException/lane"),
-            severity,
-            subject: "x".repeat(100),
-            body: "Zeile 1 – Ünïcödé\nline 2\n".repeat(200),
-            at: AT,
-            count: 3,
-        };
-        fixture.ports.alerts.publish(&alert).await.unwrap();
+        let alert = Alert { severity, ..alert(&unique("access-denied/lane")) };
+        for channel in &fixture.ports.alerts {
+            assert!(!channel.name().is_empty());
+            channel.publish(&alert).await.unwrap();
+        }
     }
 }
 

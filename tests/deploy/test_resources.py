@@ -8,7 +8,7 @@ from rig.policy import Role
 from stack.deployed import arn, document
 from stack.lacks import LACKS, kind, shows
 from stack.terraform import resources
-from stack.variables import ACCOUNT, EVERYTHING, NAME, REGION
+from stack.variables import ACCOUNT, EVERYTHING, NAME, REGION, WEBHOOK_SECRET
 
 QUEUES = {
     "input_queue_url": ("input", "input-dlq", 5),
@@ -185,7 +185,8 @@ def test_security_groups(deployed, cloud):
 
     out = {(443, 443, "0.0.0.0/0")}
     assert rules(f"{NAME}-worker", "IpPermissions") == set()
-    shows(deployed, "egress of security groups", lambda: rules(f"{NAME}-worker", "IpPermissionsEgress"), out)
+    collector = {(4318, 4318, "0.0.0.0/0")}
+    shows(deployed, "egress of security groups", lambda: rules(f"{NAME}-worker", "IpPermissionsEgress"), out | collector)
     shows(deployed, "egress of security groups", lambda: rules(f"{NAME}-gateway", "IpPermissionsEgress"), out)
     balancer = groups[f"{NAME}-gateway-alb"]["GroupId"]
     if "AWS::EC2::SecurityGroupIngress" not in LACKS[deployed.kind]:
@@ -211,6 +212,8 @@ def test_task_definitions(deployed, part):
     secrets = lambda: {secret["name"]: secret["valueFrom"] for secret in container.get("secrets", [])}
     if part == "gateway":
         shows(deployed, "secrets", secrets, {"SMOOTHER_ADMIN_KEY": deployed.outputs["gateway_admin_secret_arn"]})
+    elif part == "worker":
+        shows(deployed, "secrets", secrets, {"SMOOTHER_ALERT_WEBHOOK_URL": WEBHOOK_SECRET})
     else:
         assert secrets() == {}
     assert not any("KEY" in name or "SECRET" in name for name in deployed.environment(part))

@@ -39,7 +39,8 @@ def test_health_of_a_worker_from_its_start_to_its_end(local, bedrock, worker, sm
     process = worker(place, simulator)
     wait_for("a worker that is ready", lambda: get(port, "/ready") == (200, "ok"), 20, 0.1, [process])
     assert get(port, "/live") == (200, "ok")
-    assert get(port, "/metrics")[0] == 404
+    assert get(port, "/health")[0] == 404
+    assert get(port, "/metrics")[0] == 200
     smoother("health", env=asker, seconds=10)
     smoother("health", "--ready", "--url", f"http://127.0.0.1:{port}/", seconds=10)
 

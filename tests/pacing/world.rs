@@ -74,6 +74,7 @@ async fn beat(fleet: Arc<Fleet>, gate: Gate, worker: String, phase: Duration, co
         since: Timestamp(0),
         shown_at: Timestamp(0),
         lanes: Vec::new(),
+        finished: 0,
         used: None,
     };
     let mut first = true;

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod alerts;
 mod background;
 mod control;
 mod crashes;
@@ -17,6 +18,7 @@ mod reports;
 mod rig;
 mod shares;
 mod tenants;
+mod traces;
 
 use std::sync::LazyLock;
 use std::time::Duration;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use smoother::ports::{Datum, Metrics, PortResult, Ports};
+use smoother::ports::{Datum, Metrics, PortError, Ports, Undelivered};
 use smoother::shutdown::Stop;
 use tokio::task::JoinSet;
 
@@ -19,7 +19,7 @@ struct Delivered(Mutex<Vec<Vec<Datum>>>);
 
 #[async_trait]
 impl Metrics for Delivered {
-    async fn put(&self, data: Vec<Datum>) -> PortResult<()> {
+    async fn put(&self, data: Vec<Datum>) -> Result<(), Undelivered> {
         self.0.lock().unwrap().push(data);
         Ok(())
     }
@@ -171,4 +171,77 @@ async fn the_planner_tells_how_the_fleet_stands() {
     assert_eq!(workers.delivered[planner].last("WorkersAlive", ""), Some(1.0));
     assert_eq!(workers.delivered[planner].last("OldestWait", ""), None);
     workers.running.shutdown().await;
+}
+
+/// Takes nothing for two minutes.
+#[derive(Default)]
+struct Grudging {
+    minutes: Mutex<usize>,
+    delivered: Delivered,
+}
+
+#[async_trait]
+impl Metrics for Grudging {
+    async fn put(&self, data: Vec<Datum>) -> Result<(), Undelivered> {
+        let minute = {
+            let mut minutes = self.minutes.lock().unwrap();
+            *minutes += 1;
+            *minutes
+        };
+        match minute {
+            1 => Err(Undelivered { error: PortError::transient("put", "throttled"), data, lost: 0 }),
+            2 => {
+                // A part may have been taken, and is not given back.
+                let (lost, data) = data.into_iter().partition::<Vec<_>, _>(|datum| datum.name == "RequestsAdmitted");
+                Err(Undelivered { error: PortError::transient("put", "no answer"), data, lost: lost.len() })
+            }
+            _ => self.delivered.put(data).await,
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn minutes_that_were_not_taken_go_with_the_next_under_their_own_time() {
+    let (rig, metrics) = (Rig::new().await, Arc::<Grudging>::default());
+    let ports = Ports { metrics: Arc::clone(&metrics) as _, ..rig.local.ports.clone() };
+    rig.send(&[request("r", "x")]).await;
+    let worker = rig.worker_on(ports, rig.model(), "w", Vec::new(), |settings| settings.until_idle = false);
+    let lived = tokio::time::timeout(seconds(241), worker.run(Stop::default())).await;
+    assert!(lived.is_err());
+    let minutes = metrics.delivered.0.lock().unwrap();
+    let all: Vec<&Datum> = minutes.iter().flatten().collect();
+    let mut alive: Vec<u64> = all.iter().filter(|d| d.name == "WorkersAlive").map(|d| d.at.0).collect();
+    alive.sort_unstable();
+    assert_eq!(alive.len(), 4, "each minute once");
+    assert!(alive.windows(2).all(|pair| pair[1] - pair[0] == 60_000), "{alive:?}");
+    let sum = |name: &str| all.iter().filter(|d| d.name == name && d.dimensions.is_empty()).map(|d| d.sum).sum::<f64>();
+    assert!((sum("RequestsFinished") - 1.0).abs() < 1e-9 && (sum("BedrockCalls") - 1.0).abs() < 1e-9);
+    assert!(sum("RequestsAdmitted").abs() < 1e-9, "what may have been taken is not sent again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_producer_can_make_labels() {
+    let rig = Rig::new().await;
+    let odd: Vec<Value> = (0..60)
+        .map(|n| {
+            let mut message = of(&format!("tenant-{n}"), "normal", &format!("odd-{n}"));
+            message["model_id"] = json!(format!("{NOVA}-{n}"));
+            message["metadata"] = json!({"note": format!("note-{n}")});
+            message
+        })
+        .collect();
+    rig.send(&odd).await;
+    rig.send(&[of("tenant-x", "high", "good")]).await;
+    let worker = rig.worker("w", |_| {});
+    let observer = worker.observer();
+    worker.run(Stop::default()).await;
+    let page = observer.exposition();
+    assert!(page.contains("smoother_requests_finished_total{status=\"REJECTED\"} 60\n"), "{page}");
+    let lane = format!("lane=\"default:us-east-1:{NOVA}\"");
+    assert!(page.contains(&format!("smoother_bedrock_calls_total{{{lane}}} 1\n")), "{page}");
+    let labels = page.lines().filter(|line| !line.starts_with('#') && line.contains("lane="));
+    assert!(labels.clone().count() > 5 && labels.clone().all(|line| line.contains(&lane)), "{page}");
+    for telling in ["tenant", "odd", "note", "good"] {
+        assert!(!page.lines().any(|line| !line.starts_with('#') && line.contains(telling)), "{telling} in\n{page}");
+    }
 }

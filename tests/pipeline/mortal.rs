@@ -18,8 +18,8 @@ use smoother::ports::payloads::{Fetched, ForeignObject};
 use smoother::ports::reports::Slice;
 use smoother::ports::{
     Alert, Alerts, Answer, Applied, Call, Datum, Delivery, Depth, Inserted, Ledger, Metrics, Model, Outgoing, Page,
-    Payloads, PortResult, Ports, PutKind, Queue, Register, Registers, ReportRow, Reports, Transition, Work, WorkItem,
-    WorkList,
+    Payloads, PortResult, Ports, PutKind, Queue, Register, Registers, ReportRow, Reports, Transition, Undelivered,
+    Work, WorkItem, WorkList,
 };
 use smoother::request::{Flow, PayloadRef, Priority, RequestId, Row};
 use tokio::sync::{Notify, oneshot};
@@ -145,7 +145,7 @@ impl Life {
             payloads: mortal(self, &ports.payloads),
             reports: mortal(self, &ports.reports),
             registers: mortal(self, &ports.registers),
-            alerts: mortal(self, &ports.alerts),
+            alerts: ports.alerts.iter().map(|channel| -> Arc<dyn Alerts> { mortal(self, channel) }).collect(),
             metrics: mortal(self, &ports.metrics),
         };
         (ports, mortal(self, model))
@@ -416,6 +416,10 @@ impl Registers for Mortal<dyn Registers> {
 
 #[async_trait]
 impl Alerts for Mortal<dyn Alerts> {
+    fn name(&self) -> String {
+        self.inner.name()
+    }
+
     async fn publish(&self, alert: &Alert) -> PortResult<()> {
         let (inner, own) = (Arc::clone(&self.inner), alert.clone());
         self.life.effect(format!("alert {}", alert.key), async move { inner.publish(&own).await }).await
@@ -424,7 +428,7 @@ impl Alerts for Mortal<dyn Alerts> {
 
 #[async_trait]
 impl Metrics for Mortal<dyn Metrics> {
-    async fn put(&self, data: Vec<Datum>) -> PortResult<()> {
+    async fn put(&self, data: Vec<Datum>) -> Result<(), Undelivered> {
         let inner = Arc::clone(&self.inner);
         self.life.effect("put metrics".to_owned(), async move { inner.put(data).await }).await
     }

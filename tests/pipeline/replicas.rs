@@ -56,6 +56,7 @@ fn member(name: &str) -> Member {
         since: START,
         shown_at: START,
         lanes: Vec::new(),
+        finished: 0,
         used: None,
     }
 }

@@ -13,7 +13,7 @@ use smoother::local::{self, Local};
 use smoother::models::Catalog;
 use smoother::pipeline::fleet::Role;
 use smoother::pipeline::spend::{Limits, Usd, spent};
-use smoother::pipeline::{alerter, call, ingest, plan};
+use smoother::pipeline::{alerts, call, ingest, plan};
 use smoother::ports::model::{CallError, CallErrorClass};
 use smoother::ports::reports::Slice;
 use smoother::ports::{Answer, Call, Model, Outgoing, Ports, ReportRow};
@@ -37,6 +37,8 @@ pub enum Reply {
     InTier(&'static str),
     /// Fails so.
     Fail(CallErrorClass),
+    /// Refuses for missing rights.
+    Deny,
     /// Never answers.
     Hang,
 }
@@ -84,6 +86,12 @@ impl Model for Script {
             Reply::Fail(class) => Err(CallError {
                 class,
                 kind: format!("{class:?}Exception"),
+                message: "as scripted".to_owned(),
+                retry_after: None,
+            }),
+            Reply::Deny => Err(CallError {
+                class: CallErrorClass::Final,
+                kind: "AccessDeniedException".to_owned(),
                 message: "as scripted".to_owned(),
                 retry_after: None,
             }),
@@ -172,11 +180,8 @@ impl Rig {
             inline_limit: 200_000,
             until_idle: true,
             budgets: Limits::of(&config),
-            alerts: alerter::Settings {
-                threshold: 5,
-                period: Duration::from_mins(1),
-                cooldown: Duration::from_mins(5),
-            },
+            alerts: alerts::Settings { threshold: 5, periods: 1, cooldown: Duration::from_mins(15) },
+            frame: alerts::Frame { deployment: "rig".to_owned(), worker: name.to_owned(), ..alerts::Frame::default() },
             ingest: ingest::Settings {
                 region: "us-east-1".to_owned(),
                 allowed_source_buckets: vec!["producers".to_owned()],
@@ -240,11 +245,15 @@ impl Rig {
         spent(&*self.local.ports.registers).await.unwrap().total(&START.month())
     }
 
-    /// The subjects of all alerts so far.
-    pub fn alerts(&self) -> Vec<String> {
+    /// All alerts so far.
+    pub fn alerts_whole(&self) -> Vec<Value> {
         let file = std::fs::read_to_string(self.dir.path().join("alerts.jsonl")).unwrap_or_default();
-        let subject = |line: &str| serde_json::from_str::<Value>(line).unwrap()["subject"].as_str().unwrap().to_owned();
-        file.lines().map(subject).collect()
+        file.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Their subjects.
+    pub fn alerts(&self) -> Vec<String> {
+        self.alerts_whole().iter().map(|alert| alert["subject"].as_str().unwrap().to_owned()).collect()
     }
 
     /// Report rows of the days around the start, by request id.

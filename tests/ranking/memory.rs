@@ -12,7 +12,7 @@ use smoother::ports::ledger::{Counts, Patch};
 use smoother::ports::payloads::{Fetched, ForeignObject};
 use smoother::ports::{
     Alert, Alerts, Applied, Datum, Delivery, Depth, Inserted, Ledger, Metrics, Outgoing, Page, Payloads, PortResult,
-    Ports, PutKind, Queue, ReportRow, Reports, Transition, Work, WorkItem, WorkList,
+    Ports, PutKind, Queue, ReportRow, Reports, Transition, Undelivered, Work, WorkItem, WorkList,
 };
 use smoother::request::{Flow, PayloadRef, Priority, RequestId, Row};
 use tokio::sync::Notify;
@@ -39,7 +39,7 @@ impl Memory {
             payloads: Arc::clone(&nothing) as _,
             reports: Arc::clone(&nothing) as _,
             registers: Arc::<registers::Memory>::default().link(seed),
-            alerts: Arc::clone(&nothing) as _,
+            alerts: vec![Arc::clone(&nothing) as _],
             metrics: nothing,
         };
         Self { ports, reports }
@@ -334,6 +334,10 @@ impl Reports for Nothing {
 
 #[async_trait]
 impl Alerts for Nothing {
+    fn name(&self) -> String {
+        "nowhere".to_owned()
+    }
+
     async fn publish(&self, _: &Alert) -> PortResult<()> {
         Ok(())
     }
@@ -341,7 +345,7 @@ impl Alerts for Nothing {
 
 #[async_trait]
 impl Metrics for Nothing {
-    async fn put(&self, _: Vec<Datum>) -> PortResult<()> {
+    async fn put(&self, _: Vec<Datum>) -> Result<(), Undelivered> {
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use smoother::config::Config;
 use smoother::pipeline::fleet::Role;
-use smoother::pipeline::{alerter, call, ingest, plan, spend};
+use smoother::pipeline::{alerts, call, ingest, plan, spend};
 use smoother::retry::Policy;
 use smoother::worker::Settings;
 
@@ -20,7 +20,8 @@ pub fn settings(config: &Config, slots: u32, held: usize, call: Duration) -> Set
         inline_limit: 200_000,
         budgets: spend::Limits::default(),
         until_idle: false,
-        alerts: alerter::Settings { threshold: 5, period: seconds(60), cooldown: seconds(300) },
+        alerts: alerts::Settings { threshold: 5, periods: 1, cooldown: seconds(900) },
+        frame: alerts::Frame::default(),
         ingest: ingest::Settings {
             region: "us-east-1".to_owned(),
             allowed_source_buckets: Vec::new(),

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::lanes::LaneNow;
 use super::tenants::{TenantNow, budgets, tenants};
+use crate::cli::alerts::{AlertNow, open};
 use crate::cli::place::Place;
 use crate::clock::Timestamp;
 use crate::control::pauses::{Pause, Pauses};
@@ -50,6 +51,8 @@ pub struct Overview {
     pub at: Timestamp,
     /// The directory or the Region.
     pub place: String,
+    /// What on-call was told of and is not over.
+    pub alerts: Vec<AlertNow>,
     /// Requests by status. On AWS only those that are not final.
     pub requests: BTreeMap<Status, u64>,
     /// By `input`, `hold`, `dead`, `results`.
@@ -143,8 +146,9 @@ pub struct Observer {
 impl Observer {
     pub async fn look(&mut self, place: &Place) -> PortResult<Overview> {
         let ports = &place.ports;
-        let (crew, budgets, counts, pauses, input, hold, dead, results) = tokio::join!(
+        let (crew, alerts, budgets, counts, pauses, input, hold, dead, results) = tokio::join!(
             Crew::read(place),
+            open(place),
             budgets(place),
             self.count(place),
             Pauses::read(&*ports.registers),
@@ -157,6 +161,7 @@ impl Observer {
         Ok(Overview {
             at: place.clock.now(),
             place: place.dir.as_ref().map_or_else(|| place.config.aws_region.clone(), |dir| dir.display().to_string()),
+            alerts: alerts?,
             tenants: tenants(&counts, &place.config),
             budgets: budgets?,
             requests: counts.by_status,
@@ -231,6 +236,7 @@ pub mod fixture {
             since: NOW - Duration::from_mins(192),
             shown_at: NOW - silent,
             lanes: vec![lane()],
+            finished: 0,
             used: None,
         }
     }

@@ -6,13 +6,17 @@ use super::lanes::write_lanes;
 use super::overview::{Life, Overview, QueueNow, WorkerNow};
 use super::paint::{Paint, Tone};
 use super::tenants::{write_budgets, write_tenants};
+use crate::cli::alerts::lines;
 use crate::cli::control::line;
 use crate::cli::format::{WIDTH, clip, date_time, plain, span, thousands, wrap};
 use crate::clock::Timestamp;
+use crate::ports::Severity;
 use crate::request::Status;
 
 /// Workers shown.
 const WORKERS: usize = 20;
+/// Alerts shown.
+const ALERTS: usize = 5;
 /// Pauses shown.
 const PAUSES: usize = 10;
 
@@ -26,6 +30,7 @@ pub fn page(overview: &Overview, paint: Paint) -> String {
 fn write_page(page: &mut String, now: &Overview, paint: Paint) -> std::fmt::Result {
     let title = paint.paint(Tone::Strong, "smoother");
     writeln!(page, "{title} · {} · {}\n", clip(&plain(&now.place), 60), date_time(now.at))?;
+    alerts(page, now, paint)?;
     requests(page, now, paint)?;
     pauses(page, now, paint)?;
     queues(page, now, paint)?;
@@ -37,6 +42,21 @@ fn write_page(page: &mut String, now: &Overview, paint: Paint) -> std::fmt::Resu
 
 pub(super) fn heading(page: &mut String, paint: Paint, text: &str) -> std::fmt::Result {
     writeln!(page, "{}", paint.paint(Tone::Strong, text))
+}
+
+fn alerts(page: &mut String, now: &Overview, paint: Paint) -> std::fmt::Result {
+    if now.alerts.is_empty() {
+        return Ok(());
+    }
+    heading(page, paint, "Alerts")?;
+    for alert in now.alerts.iter().take(ALERTS) {
+        let tone = if alert.severity == Severity::Critical { Tone::Bad } else { Tone::Warn };
+        let [what, since] = lines(alert, now.at).map(|line| clip(&line, WIDTH - 2));
+        writeln!(page, "  {}\n  {}", paint.paint(tone, &what), paint.paint(Tone::Faint, &since))?;
+    }
+    let more = now.alerts.len().saturating_sub(ALERTS);
+    let rest = if more > 0 { format!("and {more} more: ") } else { String::new() };
+    writeln!(page, "  {rest}{}\n", paint.paint(Tone::Faint, "smoother alerts tells what to do"))
 }
 
 fn requests(page: &mut String, now: &Overview, paint: Paint) -> std::fmt::Result {
@@ -153,6 +173,7 @@ mod tests {
     use super::super::overview::fixture::{NOW, members};
     use super::super::tenants::TenantNow;
     use super::*;
+    use crate::cli::alerts::AlertNow;
     use crate::config::BudgetPolicy;
     use crate::control::pauses::{Pause, Scope};
     use crate::pipeline::spend::{Period, Standing, Which};
@@ -167,6 +188,13 @@ mod tests {
         Overview {
             at: NOW,
             place: "./data".to_owned(),
+            alerts: vec![AlertNow {
+                key: "access-denied/default:us-east-1:amazon.nova-lite-v1:0".to_owned(),
+                severity: Severity::Critical,
+                subject: "access denied to amazon.nova-lite-v1:0".to_owned(),
+                since: NOW - Duration::from_mins(12),
+                count: 340,
+            }],
             requests: [(Status::Received, 1204), (Status::Queued, 0), (Status::Running, 30), (Status::Failed, 2)]
                 .into(),
             queues: [
@@ -208,6 +236,11 @@ mod tests {
             page(&overview(), Paint::none()),
             "\
 smoother · ./data · 2026-11-21 09:08:43 UTC
+
+Alerts
+  critical  access denied to amazon.nova-lite-v1:0
+            for 12 m 00 s, 340 times · access-denied/default:us-east-1:amazon.nova-lite-v1:0
+  smoother alerts tells what to do
 
 Requests
   open      1,204 received · 0 queued · 30 running
@@ -251,6 +284,7 @@ Workers
     fn an_empty_place_says_what_to_do() {
         let empty = Overview {
             requests: [].into(),
+            alerts: vec![],
             pauses: vec![],
             queues: [].into(),
             tenants: vec![],
@@ -270,6 +304,7 @@ Workers
     fn no_line_is_wider_than_a_terminal() {
         let mut wide = overview();
         wide.lanes[0].lane = format!("default:us-east-1:arn:aws:bedrock:{}", "x".repeat(2000));
+        wide.alerts[0].subject = "x".repeat(200);
         wide.workers[0].worker = "w".repeat(200);
         wide.pauses[0].reason = Some("because ".repeat(37));
         wide.tenants[0].tenant = tenant(&"t".repeat(128));

@@ -9,7 +9,7 @@ use crate::cli::place::Place;
 use crate::clock::Timestamp;
 use crate::control::pauses::Pauses;
 use crate::ports::PortResult;
-use crate::request::{Failure, Metadata, RequestId, Row, Status, Usage};
+use crate::request::{Failure, Metadata, RequestId, Row, Status, TraceContext, Usage};
 
 /// How much of a result is shown.
 const SHOWN: usize = 200;
@@ -31,6 +31,8 @@ pub struct Story {
     pub deadline: Option<Timestamp>,
     pub batch_id: Option<String>,
     pub metadata: Metadata,
+    /// The trace that it belongs to, where it is traced.
+    pub trace_id: Option<String>,
     /// Calls started, throttled ones not counted.
     pub attempts: u32,
     /// Calls throttled.
@@ -113,6 +115,7 @@ impl Story {
             deadline: request.deadline,
             batch_id: request.batch_id.clone(),
             metadata: request.metadata.clone(),
+            trace_id: request.trace_context().map(TraceContext::trace_hex),
             attempts: row.attempts,
             throttles: row.throttles,
             worker: row.worker.clone(),

@@ -39,6 +39,9 @@ fn write_page(page: &mut String, story: &Story, local: bool, paint: Paint) -> st
         let pairs: Vec<String> = story.metadata.iter().map(|(key, value)| format!("{key}={value}")).collect();
         field(page, "Metadata", &pairs.join(" "))?;
     }
+    if let Some(trace) = &story.trace_id {
+        field(page, "Trace", trace)?;
+    }
     if story.throttles > 0 || story.attempts > 1 {
         let throttled = if story.throttles > 0 { format!(", {} throttled", story.throttles) } else { String::new() };
         let calls = u64::from(story.attempts + story.throttles);

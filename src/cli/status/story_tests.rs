@@ -152,6 +152,7 @@ fn a_running_request_names_its_worker_and_whether_it_lives() {
 #[test]
 fn an_end_shows_its_cost_its_error_and_where_the_result_lies() {
     let mut story = Story::of(&row(Status::Succeeded), NOW);
+    story.trace_id = Some("4bf92f3577b34da6a3ce929d0e0e4736".to_owned());
     story.timeline =
         vec![Event { at: at(90), what: "received".to_owned() }, Event { at: at(86), what: "succeeded".to_owned() }];
     story.outcome = Some(End {
@@ -182,6 +183,7 @@ order-7  SUCCEEDED
   Model      amazon.nova-lite-v1:0
   Tenant     default, priority normal
   Metadata   team=search
+  Trace      4bf92f3577b34da6a3ce929d0e0e4736
 
 2026-11-21 UTC
   09:07:13.456               received

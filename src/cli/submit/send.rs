@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::pipeline::record::queue_safe;
 use crate::ports::{Outgoing, Payloads, PortError, PortResult, PutKind, Queue};
-use crate::request::RequestId;
+use crate::request::{RequestId, TRACEPARENT, TraceContext};
 
 use super::check::Message;
 
@@ -41,26 +41,37 @@ pub struct Unsent {
 pub struct Sender<'a> {
     queue: &'a dyn Queue,
     payloads: &'a dyn Payloads,
+    trace: Option<TraceContext>,
     batch: Vec<Item>,
     bytes: usize,
 }
 
 impl<'a> Sender<'a> {
-    pub fn new(queue: &'a dyn Queue, payloads: &'a dyn Payloads) -> Self {
-        Self { queue, payloads, batch: Vec::new(), bytes: 0 }
+    /// Every message carries the trace context, if there is one.
+    pub fn new(queue: &'a dyn Queue, payloads: &'a dyn Payloads, trace: Option<TraceContext>) -> Self {
+        Self { queue, payloads, trace, batch: Vec::new(), bytes: 0 }
     }
 
     /// Takes a message. What is too long for the queue is uploaded at once, and a pointer to it takes its place.
     pub async fn take(&mut self, line: u64, message: Message, text: &str) -> Result<(), Unsent> {
         let body = queue_safe(text.to_owned());
-        let outgoing = if body.len() > QUEUE_BYTES {
+        let mut outgoing = if body.len() > self.room() {
             self.upload(&message, body).await.map_err(|error| Unsent { line, error })?
         } else {
             Outgoing { body, ..Outgoing::default() }
         };
+        if let Some(trace) = self.trace {
+            outgoing.attributes.insert(TRACEPARENT.to_owned(), trace.to_string());
+        }
         self.bytes += outgoing.body.len();
         self.batch.push(Item { line, message, outgoing });
         Ok(())
+    }
+
+    /// How long a body may be beside its attributes, which the queue counts with their names and types.
+    fn room(&self) -> usize {
+        let trace = self.trace.map_or(0, |trace| TRACEPARENT.len() + "String".len() + trace.to_string().len());
+        QUEUE_BYTES - trace
     }
 
     /// Whether it is time to send.

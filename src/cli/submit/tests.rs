@@ -55,6 +55,26 @@ fn message(id: &str, text: &str) -> String {
 }
 
 #[tokio::test]
+async fn a_trace_is_passed_on_and_a_malformed_one_is_told() {
+    let context = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let rig = rig().await;
+    // One that fits into the queue only without its attribute is uploaded.
+    let long = (1 << 20) - message("long", "").len() - 10;
+    let text = format!("{}\n{}\n", message("a", "x"), message("long", &"x".repeat(long)));
+    let (file, length) = rig.write(&text);
+    let trace = Some(traceparent(context).unwrap());
+    let mut submit = Submit { trace, ..Submit::new(checker(&rig.place), "in.jsonl", file, length) };
+    let judged = submit.judge(&mut |_| {}).unwrap();
+    let mut report = Report::default();
+    assert_eq!(submit.send(&rig.place, &judged, &mut report, &mut |_| {}).await.unwrap(), None);
+    let queued = rig.place.ports.input.receive(10, Duration::ZERO).await.unwrap();
+    assert_eq!((queued.len(), report.failed), (2, 0));
+    assert!(queued.iter().all(|delivery| delivery.attributes["traceparent"] == context));
+    assert!(queued.iter().any(|delivery| delivery.body.contains("s3Key")));
+    assert!(traceparent("00-0-0-0").unwrap_err().contains("W3C traceparent"));
+}
+
+#[tokio::test]
 async fn every_fault_is_told_with_its_line_and_nothing_is_sent() {
     let rig = rig().await;
     let text = format!(

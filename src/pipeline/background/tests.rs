@@ -92,6 +92,7 @@ impl Replica {
             since: clock.now(),
             shown_at: clock.now(),
             lanes: Vec::new(),
+            finished: 0,
             used: None,
         };
         fleet.publish_used(Used::default());

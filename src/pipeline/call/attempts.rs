@@ -8,17 +8,19 @@ use tokio_util::sync::CancellationToken;
 
 use super::Caller;
 use crate::clock::Timestamp;
-use crate::pipeline::alerter::{After, News};
+use crate::pipeline::alerts::conditions::Condition;
 use crate::pipeline::hold::HoldMessage;
 use crate::pipeline::lifecycle::{self, Calls};
 use crate::pipeline::pace::{Ask, Paused, Permit, Settlement};
 use crate::pipeline::quotas::lane_limits;
 use crate::pipeline::record::Attempted;
+use crate::pipeline::tracer::Called;
 use crate::pipeline::{rank, verdict};
 use crate::ports::model::{CallError, CallErrorClass};
-use crate::ports::{Answer, Applied, Call, Severity};
+use crate::ports::{Answer, Applied, Call};
 use crate::request::{Failure, Row, Status, Verdict};
 use crate::retry::{self, Next};
+use crate::telemetry::logs;
 
 /// A claimed request on its way through its attempts.
 struct Claimed {
@@ -50,6 +52,7 @@ impl Caller {
     pub(super) async fn see_through(&self, message: &HoldMessage, receives: u32, stop: &CancellationToken) -> End {
         let mut claimed: Option<Box<Claimed>> = None;
         let mut calls = Calls::default();
+        let mut last_call: Option<Timestamp> = None;
         loop {
             // What was called before goes on before others of its class.
             let rank = if claimed.is_some() { rank::first(&message.rank) } else { message.rank.clone() };
@@ -73,10 +76,17 @@ impl Caller {
             let current = claimed.insert(current);
             permit.mark_called();
             let started = Instant::now();
-            calls.start(self.context.clock.now());
+            let start = self.context.clock.now();
+            calls.start(start);
+            self.context.recorder.tracer().waited(&current.row, last_call, start);
             let outcome = self.call(current).await;
             let latency = Some(started.elapsed());
+            let end = *last_call.insert(self.context.clock.now());
+            let number = current.row.attempts + current.row.throttles + calls.attempts + calls.throttles + 1;
+            let called = Called { start, end, number, outcome: outcome.as_ref() };
+            self.context.recorder.tracer().called(&current.row, &called);
             self.context.tally.called(message.lane.as_str(), outcome.as_ref().err().map(|e| e.class));
+            self.context.recorder.alerter().called(&message.lane, outcome.is_ok());
             let error = match outcome {
                 Ok(answer) => {
                     calls.quota_tokens += self.settle(permit, message, Settlement::Answered(answer.usage));
@@ -89,7 +99,7 @@ impl Caller {
             };
             let failed = Settlement::Failed { class: error.class, retry_after: error.retry_after };
             calls.quota_tokens += self.settle(permit, message, failed);
-            self.note_failure(message, &error, &mut calls);
+            self.note_failure(&current.row, &error, &mut calls);
             match self.settings.policy.after(&error, current.row.attempts + calls.attempts) {
                 Next::Again(delay) => {
                     tokio::select! {
@@ -109,6 +119,7 @@ impl Caller {
                     return self.defer(current, calls, self.context.clock.now() + delay, error.to_string()).await;
                 }
                 Next::GiveUp => {
+                    self.context.recorder.alerter().ended(self.condition(&current.row, &error));
                     let attempts = current.row.attempts + calls.attempts;
                     let failure = Failure {
                         kind: error.kind,
@@ -184,6 +195,7 @@ impl Caller {
                 return Claiming::Over(if poison { End::Bury } else { End::Delete });
             }
         };
+        logs::note_request(&row.request);
         if let Some(Verdict { status, failure }) = row.verdict.clone() {
             let attempted = Attempted { row: &row, claim: &claim, calls: Calls::default(), latency: None };
             return Claiming::Over(self.end(attempted, status, failure).await);
@@ -214,6 +226,15 @@ impl Caller {
         // When the third worker was lost in an earlier pass, the message of that pass becomes the dead letter; when it was
         // lost under this very message, this one does.
         let bury = failure.kind == lifecycle::POISON && receives > 1;
+        if failure.kind == lifecycle::POISON {
+            let request = &row.request;
+            self.context.recorder.alerter().tell(Condition::Poison {
+                lane: request.lane.clone(),
+                tenant: request.tenant.clone(),
+                latest: request.id.clone(),
+                workers: lost,
+            });
+        }
         let attempted = Attempted { row: &row, claim: &claim, calls: Calls::default(), latency: None };
         Claiming::Over(match self.end(attempted, Status::Failed, failure).await {
             End::Delete if bury => End::Bury,
@@ -246,34 +267,39 @@ impl Caller {
         })
     }
 
-    fn note_failure(&self, message: &HoldMessage, error: &CallError, calls: &mut Calls) {
+    fn note_failure(&self, row: &Row, error: &CallError, calls: &mut Calls) {
         if error.class.is_throttle() {
             calls.throttles += 1;
         } else {
             calls.attempts += 1;
         }
         tracing::warn!(
-            request_id = %message.request_id,
-            lane = %message.lane,
+            request_id = %row.request.id,
+            lane = %row.request.lane,
             error_type = error.kind,
             class = ?error.class,
             "a Bedrock call failed"
         );
-        let refused = error.kind == "AccessDeniedException";
-        self.context.recorder.alerter().tell(News {
-            key: format!("bedrock/{}/{}", error.kind, message.lane),
-            severity: if refused { Severity::Critical } else { Severity::Warning },
-            after: if refused { After::First } else { After::Threshold },
-            subject: format!("smoother: {} from {}", error.kind, message.lane.model()),
-            body: format!(
-                "Bedrock answered {} on lane {}.\nLatest request: {}\n{}\nLook: smoother status {}",
-                error.kind,
-                message.lane,
-                message.request_id,
-                consequence(error.class),
-                message.request_id
-            ),
-        });
+        self.context.recorder.alerter().tell(self.condition(row, error));
+    }
+
+    /// What on-call is told of a failed call: its class and name, never Bedrock's words, which may quote the request.
+    fn condition(&self, row: &Row, error: &CallError) -> Condition {
+        let (lane, latest) = (row.request.lane.clone(), row.request.id.clone());
+        match error.class {
+            CallErrorClass::ThrottledRequests => Condition::Throttled { lane, tokens: false },
+            CallErrorClass::ThrottledTokens => Condition::Throttled { lane, tokens: true },
+            class @ (CallErrorClass::ThrottledDay | CallErrorClass::ThrottledAccountDay) => {
+                let left = self.context.gate.day_paused_until(&lane);
+                let left = left.map(|until| until.saturating_duration_since(Instant::now())).unwrap_or_default();
+                let account_wide = class == CallErrorClass::ThrottledAccountDay;
+                Condition::LanePaused { lane, account_wide, until: self.context.clock.now() + left }
+            }
+            _ if error.kind == "AccessDeniedException" => {
+                Condition::AccessDenied { lane, model: row.request.model_id.clone(), latest }
+            }
+            class => Condition::failed_call(&lane, &latest, class, &error.kind),
+        }
     }
 
     async fn end(&self, attempted: Attempted<'_>, status: Status, failure: Failure) -> End {
@@ -343,27 +369,4 @@ enum Admission {
     Admitted(Permit),
     Paused(Paused),
     TooLate,
-}
-
-fn consequence(class: CallErrorClass) -> &'static str {
-    match class {
-        CallErrorClass::ThrottledRequests | CallErrorClass::ThrottledTokens => {
-            "Impact: the lane pauses for seconds and then uses less; nothing is lost. Likely causes: other traffic on the same account, or a configured quota above the real one."
-        }
-        CallErrorClass::ThrottledAccountDay => {
-            "Impact: all models of this account and Region pause; their requests wait. Likely cause: the account's tokens per day over all models are used up. Ask for more in Service Quotas or move work to another account."
-        }
-        CallErrorClass::ThrottledDay => {
-            "Impact: the lane pauses; its requests wait. Likely cause: the day's token quota is used up. Ask for more in Service Quotas or move work to another model."
-        }
-        CallErrorClass::NotReady | CallErrorClass::Unavailable | CallErrorClass::Server => {
-            "Impact: the request is tried again with growing delays. Likely cause: Bedrock itself; see the AWS health dashboard if it goes on."
-        }
-        CallErrorClass::ModelTimeout | CallErrorClass::Transport => {
-            "Impact: the request is tried again up to three times; an unanswered call may have been billed. Likely causes: very long answers, the network, call_timeout."
-        }
-        CallErrorClass::Final => {
-            "Impact: the request is FAILED, its producer was told why; trying it again would not help. Likely causes: a malformed body, no access to the model, a model that needs an inference profile."
-        }
-    }
 }

@@ -231,6 +231,12 @@ impl Gate {
         }
     }
 
+    /// Until when a lane's tokens of the day are taken for used up.
+    #[must_use]
+    pub fn day_paused_until(&self, lane: &Lane) -> Option<Instant> {
+        self.0.lock().lanes.get(lane).and_then(LaneState::day_paused_until)
+    }
+
     /// All lanes that were ever asked for, by name.
     #[must_use]
     pub fn snapshots(&self) -> Vec<LaneSnapshot> {

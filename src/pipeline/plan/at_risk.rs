@@ -4,17 +4,17 @@
 //! lately started a minute, or could by its quota when it was not busy, and from the turns that other tenants take. So a
 //! deadline is found to be at risk as soon as its request is among those, and not before.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::{Planner, Term};
 use crate::clock::Timestamp;
-use crate::pipeline::alerter::{After, News};
+use crate::pipeline::alerts::conditions::Condition;
 use crate::pipeline::fleet::LaneUse;
 use crate::pipeline::lifecycle;
-use crate::ports::{Applied, PortResult, Severity, WorkItem};
+use crate::ports::{Applied, PortResult, WorkItem};
 use crate::request::{Lane, RequestId, Tenant};
 
 /// How often.
@@ -49,21 +49,36 @@ impl Planner {
         for (lane, tenants) in lines_by_lane(term) {
             found.extend(self.late(term, lane, &tenants, uses.get(lane.as_str())));
         }
+        let mut late: HashMap<(Lane, Tenant), u64> = HashMap::new();
+        for Late { item, .. } in &found {
+            *late.entry((item.flow.lane.clone(), item.flow.tenant.clone())).or_default() += 1;
+        }
         found.retain(|late| term.watch.told.get(&late.item.id) != Some(&late.deadline));
         found.truncate(TOLD);
-        let mut news: BTreeMap<(Lane, Tenant), Vec<Late>> = BTreeMap::new();
-        for late in found {
-            let Late { item, deadline, start } = &late;
+        let mut news: BTreeMap<(Lane, Tenant), Late> = BTreeMap::new();
+        for new in found {
+            let Late { item, deadline, start } = &new;
             term.watch.told.insert(item.id.clone(), *deadline);
             let Some(row) = self.ledger.get(&item.id).await? else { continue };
             let why = format!("at risk: it should start at {start}, after its deadline {deadline}");
             let Some(mark) = lifecycle::put_at_risk(&row, *start, why, self.context.clock.now()) else { continue };
             if let Applied::Done(_) = self.context.recorder.apply(mark).await {
-                news.entry((item.flow.lane.clone(), item.flow.tenant.clone())).or_default().push(late);
+                news.entry((item.flow.lane.clone(), item.flow.tenant.clone())).or_insert(new);
             }
         }
-        for ((lane, tenant), found) in news {
-            self.tell_at_risk(&lane, &tenant, &found);
+        let alerter = self.context.recorder.alerter();
+        for ((lane, tenant), first) in news {
+            let requests = late.get(&(lane.clone(), tenant.clone())).copied().unwrap_or(1);
+            let Late { item: WorkItem { id: first, .. }, deadline, start } = first;
+            alerter.tell(Condition::DeadlineAtRisk { lane, tenant, requests, first, deadline, start });
+        }
+        let late: BTreeSet<(Lane, Tenant)> = late.into_keys().collect();
+        for condition in alerter.open() {
+            if let Condition::DeadlineAtRisk { lane, tenant, .. } = &condition
+                && !late.contains(&(lane.clone(), tenant.clone()))
+            {
+                alerter.recovered(&condition.key());
+            }
         }
         Ok(())
     }
@@ -100,23 +115,6 @@ impl Planner {
         }
         found.sort_by(|a, b| a.deadline.cmp(&b.deadline).then_with(|| a.item.id.cmp(&b.item.id)));
         found
-    }
-
-    fn tell_at_risk(&self, lane: &Lane, tenant: &Tenant, found: &[Late]) {
-        let Some(Late { item: WorkItem { id, .. }, deadline, start }) = found.first() else { return };
-        self.context.recorder.alerter().tell(News {
-            key: format!("at-risk/{lane}/{tenant}"),
-            severity: Severity::Warning,
-            after: After::First,
-            subject: format!("smoother: {} deadline(s) of tenant {tenant} at risk", found.len()),
-            body: format!(
-                "{} request(s) of tenant {tenant} in lane {lane} should start after their deadlines. The first: {id}, due at {deadline}, should start at {start}.\n\
-                 Impact: what has not started by its deadline ends as EXPIRED without a call.\n\
-                 Likely causes: more work than the lane's quota can do in time, a lane that was throttled or paused.\n\
-                 Look: smoother status {id}. To help: smoother reprioritise, smoother deadline, smoother cancel what matters less, a higher weight of the tenant, more quota.",
-                found.len()
-            ),
-        });
     }
 }
 

@@ -4,11 +4,13 @@
 //! twice it is the same: the report overwrites itself, and results come at least once.
 
 use futures_util::stream::{self, StreamExt};
+use tracing::Instrument;
 
 use super::{Planner, SWEEP};
 use crate::pipeline::lifecycle;
 use crate::ports::{Applied, Page, PortResult, WorkList};
 use crate::request::{Row, Verdict};
+use crate::telemetry::logs;
 
 /// Rows that are told of at the same time.
 const TOLD: usize = 64;
@@ -19,7 +21,7 @@ impl Planner {
     /// Decides a request that waits; [`Planner::conclude`] ends it.
     pub(super) async fn condemn(&self, row: &Row, verdict: Verdict, why: String) {
         if let Some(transition) = lifecycle::condemn(row, verdict, why, self.context.clock.now()) {
-            self.context.recorder.apply(transition).await;
+            self.context.recorder.apply(transition).instrument(logs::request_span(&row.request)).await;
         }
     }
 
@@ -30,7 +32,7 @@ impl Planner {
             let ends = decided.iter().map(|item| async move {
                 let Some(row) = self.ledger.get(&item.id).await? else { return Ok(None) };
                 let Some((ended, transition)) = lifecycle::conclude(&row) else { return Ok(None) };
-                self.context.recorder.publish(&ended).await;
+                self.context.recorder.publish(&ended).instrument(logs::request_span(&ended.request)).await;
                 Ok(Some(transition))
             });
             let ends: Vec<_> = ends.collect();

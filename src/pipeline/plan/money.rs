@@ -3,7 +3,7 @@
 //! Enforced where it is decided who goes next, by what was spent and what is under way: its estimated cost, then the settled
 //! one. What is refused ends as FAILED, and what goes to a cheaper model moves to that model's line at its old rank.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -11,14 +11,18 @@ use tokio::time::Instant;
 use super::{Planner, SWEEP, Term};
 use crate::clock::Timestamp;
 use crate::models::{estimated_cost, expected_output};
-use crate::pipeline::alerter::{After, News};
+use crate::pipeline::alerts::conditions::{Condition, SwitchReason};
 use crate::pipeline::lifecycle;
 use crate::pipeline::spend::{Ask, Budgets, Reserved, Verdict, Which};
-use crate::ports::{PortResult, Severity, WorkItem};
-use crate::request::{self, Flow, Lane, Request, RequestId, Status};
+use crate::ports::{Applied, PortResult, WorkItem};
+use crate::request::{self, Flow, Lane, Request, RequestId, Status, Tenant};
 
 /// How often what was spent is read.
 const READ: Duration = Duration::from_secs(2);
+/// A new planner judges what is over when it has seen the heads of all lines.
+const SETTLING: Duration = Duration::from_secs(30);
+/// Without a request sent to a cheaper model for so long, and with money left, none will be.
+const CALM: Duration = Duration::from_mins(10);
 
 /// What the planner knows of money.
 #[derive(Default)]
@@ -32,6 +36,10 @@ pub struct Money {
     blocking: BTreeMap<Which, Timestamp>,
     /// Budgets that on-call knows to be used up, until when.
     told: HashSet<(Which, Timestamp)>,
+    /// When a request of a tenant was last sent to a cheaper model.
+    switched: HashMap<Tenant, Instant>,
+    /// Since when all of this is looked at.
+    begun: Option<Instant>,
 }
 
 impl Money {
@@ -77,6 +85,7 @@ impl Planner {
         if term.money.budgets.is_empty() {
             return Ok(());
         }
+        term.money.begun.get_or_insert_with(Instant::now);
         if term.money.read.is_none_or(|read| read.elapsed() >= READ) {
             term.money.budgets.refresh(&*self.registers).await?;
             term.money.read = Some(Instant::now());
@@ -94,7 +103,7 @@ impl Planner {
                 // Not for the moment only, until estimates have given way to what was settled.
                 let settled = term.lines.head(flow).map(|item| self.judge_by(&term.money, item, &Reserved::default()));
                 if let (Verdict::Wait { until, which }, Some(Verdict::Wait { .. })) = (verdict, settled) {
-                    self.tell_used_up(&mut term.money, flow, which, *until);
+                    self.tell_used_up(&mut term.money, which, *until);
                 }
             }
             let Some((flow, verdict)) = judged.into_iter().find(|(_, verdict)| !waiting(verdict)) else { break };
@@ -111,8 +120,19 @@ impl Planner {
                 break;
             };
             let why = format!("goes to {} to keep a budget", request.model_id);
-            if let Some(change) = lifecycle::change(&row, request, why, self.context.clock.now()) {
-                self.context.recorder.apply(change).await;
+            let switched = Condition::ModelSwitched {
+                from: row.request.model_id.clone(),
+                to: request.model_id.clone(),
+                tenant: Some(request.tenant.clone()),
+                use_case: request.use_case.clone(),
+                reason: SwitchReason::Budget,
+            };
+            let tenant = request.tenant.clone();
+            if let Some(change) = lifecycle::change(&row, request, why, self.context.clock.now())
+                && let Applied::Done(_) = self.context.recorder.apply(change).await
+            {
+                self.context.recorder.alerter().tell(switched);
+                term.money.switched.insert(tenant, Instant::now());
             }
         }
         Ok(())
@@ -157,21 +177,46 @@ impl Planner {
         estimated_cost(&model, item.estimate, expected_output(item.estimate, None))
     }
 
-    fn tell_used_up(&self, money: &mut Money, flow: &Flow, which: &Which, until: Timestamp) {
+    fn tell_used_up(&self, money: &mut Money, which: &Which, until: Timestamp) {
         if !money.told.insert((which.clone(), until)) {
             return;
         }
-        self.context.recorder.alerter().tell(News {
-            key: format!("budget/{which}"),
-            severity: Severity::Warning,
-            after: After::First,
-            subject: format!("smoother: {which} is used up"),
-            body: format!(
-                "There is no room in {which} for the next request of tenant {}.\n\
-                 Impact: what it covers waits until {until}; what has a deadline before that ends as EXPIRED.\n\
-                 Look: smoother status shows what was spent. To go on: raise the budget in the settings and restart the workers.",
-                flow.tenant
-            ),
+        let standing = money.budgets.standing(&Reserved::default(), self.context.clock.now());
+        let Some(budget) = standing.into_iter().find(|budget| budget.which == *which) else { return };
+        self.context.recorder.alerter().tell(Condition::Budget {
+            tenant: which.tenant.clone(),
+            period: which.period.as_str().to_owned(),
+            limit_usd: budget.limit_usd,
+            spent_usd: budget.spent_usd,
+            until,
         });
+    }
+
+    /// Tells what is over: budgets that have room again, tenants whose requests go as they ask.
+    pub(super) fn tell_renewed(&self, money: &mut Money) {
+        let long = |since: Option<Instant>, span| since.is_some_and(|since| since.elapsed() >= span);
+        if !money.budgets.is_empty() && !long(money.begun, SETTLING) {
+            return;
+        }
+        let (alerter, now) = (self.context.recorder.alerter(), self.context.clock.now());
+        money.used_up(now);
+        let standing = money.budgets.standing(&Reserved::default(), now);
+        for condition in alerter.open() {
+            let over = match &condition {
+                Condition::Budget { tenant, period, .. } => {
+                    let is_it = |which: &Which| which.tenant == *tenant && which.period.as_str() == period;
+                    let spent = standing.iter().filter(|budget| budget.spent_usd >= budget.limit_usd);
+                    !money.blocking.keys().chain(spent.map(|budget| &budget.which)).any(is_it)
+                }
+                Condition::ModelSwitched { tenant: Some(tenant), reason: SwitchReason::Budget, .. } => {
+                    let lately = money.switched.get(tenant).copied().or(money.begun);
+                    !money.budgets.is_strained(tenant, now) && (money.budgets.is_empty() || long(lately, CALM))
+                }
+                _ => false,
+            };
+            if over {
+                alerter.recovered(&condition.key());
+            }
+        }
     }
 }

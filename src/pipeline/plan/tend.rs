@@ -13,14 +13,17 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::{Planner, Term, first_error};
 use crate::clock::Timestamp;
-use crate::pipeline::alerter::{After, News};
+use crate::pipeline::alerts::conditions::Condition;
 use crate::pipeline::hold::HoldMessage;
 use crate::pipeline::lifecycle;
-use crate::ports::{Applied, Page, PortResult, Severity, Work, WorkList};
+use crate::ports::alerts::Kind;
+use crate::ports::{Applied, Page, PortResult, Work, WorkList};
 use crate::request::{Row, Status};
+use crate::telemetry::logs;
 
 /// Deferrals that end, and overdue rows, looked at per round.
 pub(super) const SWEEP: usize = 500;
@@ -86,7 +89,12 @@ impl Planner {
             return Ok(());
         }
         term.dead_letter_look = Some(Instant::now());
-        let visible = self.dead.depth().await?.visible;
+        let depth = self.dead.depth().await?;
+        let visible = depth.visible;
+        // What somebody looks at is only hidden.
+        if visible + depth.in_flight == 0 {
+            self.context.recorder.alerter().recovered(Kind::DeadLetters.as_str());
+        }
         let lately = term.dead_letter_pass.is_some_and(|last| last.elapsed() < DEAD_LETTER_PASS);
         if visible == 0 || (visible <= term.dead_letters && lately) {
             term.dead_letters = visible;
@@ -111,20 +119,9 @@ impl Planner {
             first_error(self.dead.delete(settled).await)?;
         }
         if !kept.is_empty() && grown {
-            self.context.recorder.alerter().tell(News {
-                key: "dead-letters".to_owned(),
-                severity: Severity::Critical,
-                after: After::First,
-                subject: format!("smoother: {} message(s) in the dead-letter queue", kept.len()),
-                body: format!(
-                    "{} holds {} message(s) that no worker could bring to an end; their requests are FAILED with the reason.\n\
-                     Likely causes: a request that exhausts the worker's memory, a worker that is killed again and again.\n\
-                     Look: smoother dlq list, smoother dlq show <request id>, and the worker's log around the time it stopped.\n\
-                     To try again: smoother dlq redrive <request id>.",
-                    self.dead.name(),
-                    kept.len()
-                ),
-            });
+            let messages = visible.max(kept.len() as u64);
+            let queue = self.dead.name().to_owned();
+            self.context.recorder.alerter().tell(Condition::DeadLetters { queue, messages });
         }
         if !kept.is_empty() {
             first_error(self.dead.extend(kept, Duration::ZERO).await)?;
@@ -146,7 +143,7 @@ impl Planner {
         }
         if row.status.is_terminal() {
             // Finished under this very message, but killed, and then received in vain, before all was told.
-            self.context.recorder.publish(&row).await;
+            self.context.recorder.publish(&row).instrument(logs::request_span(&row.request)).await;
         } else {
             let now = self.context.clock.now();
             self.look_after(&row, "its message was received three times without an end", now).await;
@@ -163,7 +160,8 @@ impl Planner {
             Status::Queued | Status::Running => lifecycle::requeue(row, why, now),
             _ => return,
         };
-        tracing::info!(request_id = %row.request.id, status = %row.status, lost_claims = row.claims, why, "looking after a held request");
-        self.context.recorder.apply(transition).await;
+        let span = logs::request_span(&row.request);
+        tracing::info!(parent: &span, status = %row.status, lost_claims = row.claims, why, "looking after a held request");
+        self.context.recorder.apply(transition).instrument(span).await;
     }
 }

@@ -27,6 +27,15 @@ pub enum Period {
 }
 
 impl Period {
+    /// As it is written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Day => "day",
+            Self::Month => "month",
+        }
+    }
+
     /// Its name at a time, as accounts have it.
     fn at(self, now: Timestamp) -> String {
         match self {
@@ -54,10 +63,7 @@ pub struct Which {
 
 impl fmt::Display for Which {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let period = match self.period {
-            Period::Day => "day",
-            Period::Month => "month",
-        };
+        let period = self.period.as_str();
         match &self.tenant {
             Some(tenant) => write!(f, "the {period}'s budget of tenant {tenant}"),
             None => write!(f, "the {period}'s budget of all tenants"),
@@ -244,6 +250,16 @@ impl Budgets {
         let nothing = Reserved::default();
         let blocking = self.covering(ask.tenant, &nothing, now).filter(blocks);
         blocking.map(|budget| (budget.which, budget.renews)).collect()
+    }
+
+    /// Whether what was spent alone sends requests of a tenant to a cheaper model.
+    #[must_use]
+    pub fn is_strained(&self, tenant: &Tenant, now: Timestamp) -> bool {
+        let nothing = Reserved::default();
+        self.covering(tenant, &nothing, now).any(|budget| {
+            budget.policy == BudgetPolicy::Downgrade
+                && budget.spent > Usd::of(budget.limit.dollars() * self.limits.downgrade_from)
+        })
     }
 
     /// How every budget stands; those of all tenants first.

@@ -11,6 +11,7 @@ module "task" {
   cpu_architecture   = var.task.cpu_architecture
   cpu                = var.task.cpu
   memory             = var.task.memory
+  secrets            = var.webhook_secret_arn == "" ? {} : { SMOOTHER_ALERT_WEBHOOK_URL = var.webhook_secret_arn }
   execution_role_arn = var.task.execution_role_arn
   policy             = data.aws_iam_policy_document.worker.json
   key_arn            = var.task.key_arn

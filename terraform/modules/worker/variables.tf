@@ -66,6 +66,11 @@ variable "topic_arn" {
   type        = string
 }
 
+variable "webhook_secret_arn" {
+  description = "ARN of the secret of the alerts' webhook; empty without one."
+  type        = string
+}
+
 variable "allowed_source_buckets" {
   description = "Names of the buckets that messages may point into."
   type        = list(string)
@@ -88,5 +93,10 @@ variable "backlog_per_replica" {
 
 variable "metrics_namespace" {
   description = "CloudWatch namespace of the worker's metrics."
+  type        = string
+}
+
+variable "otlp_endpoint" {
+  description = "URL of the collector that traces go to; empty for none."
   type        = string
 }

@@ -5,6 +5,7 @@ REGION = "us-east-1"
 NAME = "proof"
 SOURCE_BUCKET = f"{NAME}-source"
 OWN_PROFILE = f"arn:aws:bedrock:{REGION}:{ACCOUNT}:application-inference-profile/abcdefghijkl"
+WEBHOOK_SECRET = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:on-call/webhook-AbCdEf"
 
 # The worker's other settings, so that a run takes seconds. The deployments pass the file's text on.
 SETTINGS = """\
@@ -29,6 +30,8 @@ EVERYTHING = {
     "max_concurrent_executions": 8,
     "alarm_threshold": 7,
     "alarm_evaluation_periods": 2,
+    "alert_cooldown": 120,
+    "alert_webhook_secret_arn": WEBHOOK_SECRET,
     "dashboard_name": "proof-errors",
     "metrics_namespace": "Smoother/proof",
     "queue_depth_threshold": 90,
@@ -49,6 +52,8 @@ EVERYTHING = {
     ],
     "allowed_source_buckets": [SOURCE_BUCKET],
     "usage_feed": True,
+    "otlp_endpoint": "http://127.0.0.1:4318",
+    "trace_sample_ratio": 0.25,
     "retention_days": 20,
     "report_retention_days": 300,
     "log_retention_days": 180,

@@ -204,6 +204,7 @@ async fn used() -> (tempfile::TempDir, Place) {
         since: place.clock.now(),
         shown_at: place.clock.now(),
         lanes: gate.snapshots(),
+        finished: 0,
         used: None,
     };
     let fleet = Fleet::new(place.ports.registers.clone(), "w".to_owned(), false);
