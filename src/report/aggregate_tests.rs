@@ -28,8 +28,8 @@ fn row(second: u64, tenant: &str) -> ReportRow {
     ReportRow { finished_at, started_at: Some(finished_at), tenant: tenant.to_owned(), ..ReportRow::example() }
 }
 
-fn some(name: &str) -> Option<String> {
-    Some(name.to_owned())
+fn text(name: &str) -> String {
+    name.to_owned()
 }
 
 fn told(groups: &[Group]) -> Vec<(Vec<Option<String>>, Option<u64>, u64)> {
@@ -151,21 +151,21 @@ fn groups_are_in_the_order_that_people_read_them() {
     assert_eq!(
         told(&report_by(&[Dimension::Tenant, Dimension::Status]).groups),
         [
-            (vec![some("dear"), some("SUCCEEDED")], None, 1),
-            (vec![some("dear"), some("FAILED")], None, 1),
-            (vec![some("many"), some("SUCCEEDED")], None, 2),
-            (vec![some("cheap"), some("SUCCEEDED")], None, 1),
+            (vec![Some(text("dear")), Some(text("SUCCEEDED"))], None, 1),
+            (vec![Some(text("dear")), Some(text("FAILED"))], None, 1),
+            (vec![Some(text("many")), Some(text("SUCCEEDED"))], None, 2),
+            (vec![Some(text("cheap")), Some(text("SUCCEEDED"))], None, 1),
         ]
     );
     let hours = report_by(&[Dimension::Hour, Dimension::Tenant]);
     assert_eq!(
         told(&hours.groups),
         [
-            (vec![some("2025-03-10T10:00:00Z"), some("dear")], None, 2),
-            (vec![some("2025-03-10T10:00:00Z"), some("many")], None, 2),
-            (vec![some("2025-03-10T10:00:00Z"), some("cheap")], None, 1),
-            (vec![some("2025-03-10T11:00:00Z"), None], None, 0),
-            (vec![some("2025-03-10T12:00:00Z"), None], None, 0),
+            (vec![Some(text("2025-03-10T10:00:00Z")), Some(text("dear"))], None, 2),
+            (vec![Some(text("2025-03-10T10:00:00Z")), Some(text("many"))], None, 2),
+            (vec![Some(text("2025-03-10T10:00:00Z")), Some(text("cheap"))], None, 1),
+            (vec![Some(text("2025-03-10T11:00:00Z")), None], None, 0),
+            (vec![Some(text("2025-03-10T12:00:00Z")), None], None, 0),
         ]
     );
     assert_eq!(hours.groups[3].name(), "–");

@@ -72,5 +72,9 @@ pub async fn where_nothing_is_nothing_is_reported(fixture: &Fixture) {
     let question = Question { period, by: vec![Dimension::Hour], filter: Filter::default(), top: None, series: false };
     let (report, rows) = read(fixture, question).await;
     assert_eq!((rows, report.total.requests), (0, 0));
-    assert_eq!(report.groups.iter().map(|group| group.name()).collect::<Vec<_>>().len(), 4, "empty hours are shown");
+    assert_eq!(
+        report.groups.iter().map(smoother::report::Group::name).collect::<Vec<_>>().len(),
+        4,
+        "empty hours are shown"
+    );
 }
