@@ -29,6 +29,8 @@ const LAPSE: Duration = Duration::from_secs(7);
 const HOLD_FOR: Duration = Duration::from_secs(5);
 /// Unchanged for this long: lost, for on-call; a heartbeat may be late without anything being the matter.
 const LOST: Duration = Duration::from_secs(20);
+/// Tries to take the own heartbeat away.
+const LAST_TRIES: u32 = 3;
 /// Heartbeats of the dead are cleared away after this long.
 const BURY: Duration = Duration::from_mins(1);
 
@@ -239,8 +241,21 @@ impl Fleet {
         if let Some(lease) = lease {
             self.registers.remove(LEASE, lease.version).await?;
         }
-        self.registers.remove(&self.own_name(), own).await?;
+        self.unshow(own).await?;
         given_back
+    }
+
+    /// Takes the heartbeat away, also when one was written of which nobody waited for the answer: what stays looks like a
+    /// replica that was lost.
+    async fn unshow(&self, mut version: u64) -> PortResult<()> {
+        for _ in 0..LAST_TRIES {
+            if self.registers.remove(&self.own_name(), version).await? {
+                break;
+            }
+            let Some(register) = self.registers.read(&self.own_name()).await? else { break };
+            version = register.version;
+        }
+        Ok(())
     }
 
     /// Every replica that a register tells of, alive or lately dead; for people.
