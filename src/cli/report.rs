@@ -91,7 +91,7 @@ struct FilterArgs {
     /// Of this tenant
     #[arg(long, help_heading = FILTERS)]
     tenant: Vec<String>,
-    /// That used or asked for this model, by whatever name it was asked for
+    /// That used or asked for this model: its id, the id of a profile, or an ARN
     #[arg(long, value_name = "ID", help_heading = FILTERS)]
     model: Vec<String>,
     /// Asked by this use case

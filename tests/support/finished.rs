@@ -172,7 +172,7 @@ impl Traffic {
         let scale = rows as f64 / sum.max(0.001);
         let peak = (0..minutes).map(|minute| weight(at(minute))).fold(0.0, f64::max) * scale * 1.3;
         let quota = |model: &Model| {
-            let requests = (peak * model.share * 1.12).max(2.0);
+            let requests = (peak * model.share * 1.45).max(2.0);
             let tokens = requests * (900.0 + model.output * model.burndown as f64) * 1.05;
             (round(tokens), round(requests * 1.15))
         };
