@@ -8,7 +8,7 @@
 //! a line tells of it, and no other. Out of reach of the register a worker decides alone, and on-call may hear of one thing
 //! several times rather than never. What a worker has told and not delivered, another one tells after some minutes.
 //!
-//! [`conditions`] are the facts, [`rules`] say when each is told and when it is over, [`wording`] writes what is told.
+//! [`conditions`] are the facts, [`rules`] say when each is told and when it is over, `wording` writes what is told.
 
 pub mod board;
 pub mod conditions;
