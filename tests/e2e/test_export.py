@@ -209,11 +209,14 @@ def test_kills_lose_and_double_nothing(local, smoother, binary, processes, tmp_p
     to = tmp_path / "exports"
     command = [binary, "export", "--format", "parquet", "--to", to, *place.flags]
     chance, kills, ended = random.Random(6), 0, False
-    for life in range(40):
+    finished = lambda: sum(1 for _ in to.glob("day=*/*.parquet"))
+    for _ in range(40):
+        # Some files further on, and then anywhere within the next one.
+        enough = finished() + chance.randint(0, 3)
         process = processes.start("export", command, place.env)
-        deadline = time.monotonic() + chance.uniform(0.02, 0.8)
-        while process.running and time.monotonic() < deadline:
-            time.sleep(0.005)
+        while process.running and finished() < enough:
+            time.sleep(0.002)
+        time.sleep(chance.uniform(0, 0.01))
         if not process.running:
             assert process.code == 0, process.log()
             ended = True
@@ -225,7 +228,7 @@ def test_kills_lose_and_double_nothing(local, smoother, binary, processes, tmp_p
         if any(to.glob("day=*/*.parquet")):
             seen = ids(to)
             assert len(seen) == len(set(seen)), "a row is there twice"
-    assert kills >= 3, "the kills came too late to disturb anything"
+    assert kills >= 2, "the kills came too late to disturb anything"
     if not ended:
         smoother("export", "--format", "parquet", "--to", to, *place.flags, env=place.env)
     assert ids(to) == names
