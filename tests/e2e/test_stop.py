@@ -1,6 +1,6 @@
 """Stopping in order, working side by side, and working apart."""
 
-import re
+import json
 import signal
 from collections import Counter
 
@@ -44,7 +44,8 @@ def check_each_once(place, simulator, names):
 
 
 def finished_by(process):
-    return set(re.findall(r'"request finished","request_id":"([^"]+)"', process.log()))
+    lines = [json.loads(line) for line in process.log().splitlines() if "request finished" in line]
+    return {line["request_id"] for line in lines if line["message"] == "request finished"}
 
 
 def test_sigterm_finishes_what_is_in_flight(place, config, bedrock, worker):
