@@ -167,7 +167,7 @@ struct Tested {
 }
 
 async fn test(args: TestArgs) -> Done {
-    let place = args.place.open().await?;
+    let place = args.place.open_existing().await?;
     let Some(alert) = test_alert(&place) else { return Err(Error::Said("there is nothing to send".to_owned())) };
     let mut channels = Vec::new();
     for channel in &place.ports.alerts {

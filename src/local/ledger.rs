@@ -10,7 +10,7 @@ use rusqlite::{Connection, params};
 
 use self::rows::{Stored, list_key};
 use super::database::{Database, Fault};
-use super::schema::{integer, natural};
+use super::schema::{BEHIND_ALL, integer, natural};
 use crate::clock::Timestamp;
 use crate::ports::ledger::{Counts, Page, Patch};
 use crate::ports::{Applied, Inserted, Ledger, PortResult, Transition, Work, WorkItem, WorkList};
@@ -121,8 +121,6 @@ const LIST: &str =
      FROM requests
      WHERE work_list = ?1 AND work_sort <= ?2 AND (work_sort, request_id) > (?3, ?4)
      ORDER BY work_sort, request_id LIMIT ?5";
-/// Sorts behind every key of a list: those are ASCII.
-const BEHIND_ALL: &str = "\u{10ffff}";
 
 fn item(row: &rusqlite::Row<'_>) -> Result<WorkItem, Fault> {
     let priority = rows::priority(row.get(5)?)?;

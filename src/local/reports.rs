@@ -11,7 +11,7 @@ use rusqlite::{Connection, params, params_from_iter};
 use tokio::time::Instant;
 
 use super::database::{Database, Fault};
-use super::schema::{integer, natural};
+use super::schema::{BEHIND_ALL, integer, natural};
 use crate::clock::Timestamp;
 use crate::ports::reports::{Cell, Column, Kind, Slice};
 use crate::ports::{PortResult, ReportRow, Reports};
@@ -19,8 +19,6 @@ use crate::ports::{PortResult, ReportRow, Reports};
 /// How often rows that are too old are removed, and how many at a time: in small bites, since nobody may wait for it.
 const TIDY_EVERY: Duration = Duration::from_secs(10);
 const TIDY_ROWS: i64 = 2_000;
-/// Sorts behind every key: those are ASCII.
-const BEHIND_ALL: &str = "\u{10ffff}";
 
 static NAMES: LazyLock<String> = LazyLock::new(|| {
     ReportRow::COLUMNS.iter().map(|column| format!("{:?}", column.name)).collect::<Vec<_>>().join(", ")

@@ -70,6 +70,9 @@ fn upgrade(connection: &mut Connection) -> Result<(), Fault> {
     Ok(transaction.commit()?)
 }
 
+/// Sorts behind every key of a list or table here: those are ASCII.
+pub(super) const BEHIND_ALL: &str = "\u{10ffff}";
+
 /// A count or a time for SQLite, whose integers are signed. Saturates; nothing here comes near.
 pub(super) fn integer(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)

@@ -20,7 +20,7 @@ use super::quotas::lane_limits;
 use super::spend::Spend;
 use super::tally::Tally;
 use super::tracer::Tracer;
-use crate::clock::Clock;
+use crate::clock::{Clock, millis};
 use crate::models::Catalog;
 use crate::ports::{Answer, Applied, Ledger, Outgoing, Payloads, PortError, Ports, PutKind, ReportRow, Transition};
 use crate::request::{
@@ -352,10 +352,6 @@ pub fn queue_safe(json: String) -> String {
     } else {
         json
     }
-}
-
-fn millis(d: Duration) -> u64 {
-    u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

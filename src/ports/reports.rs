@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use self::columns::{Cell, Column, Kind};
 use self::columns::{Typed, column};
 use super::PortResult;
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, millis};
 use crate::request::{Metadata, Operation, RequestId, Row, Status};
 
 macro_rules! report_row {
@@ -214,10 +214,6 @@ impl ReportRow {
             trace_id: request.trace.as_deref().and_then(|trace| trace.split('-').nth(1)).map(str::to_owned),
         })
     }
-}
-
-fn millis(d: std::time::Duration) -> u64 {
-    u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Rows of one UTC day, between two keys.
